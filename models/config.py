@@ -1,0 +1,133 @@
+"""Configuration: frozen, checked on construction, unknown keys refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Cell = Literal["rnn", "lstm", "gru", "bilstm", "bigru"]
+Target = Literal["log_return", "price"]
+
+DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975)
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Recipe(_Frozen):
+    """Everything that makes a forecaster from candles: features, target, network, training."""
+
+    preset: str = "default"
+    """Name of the preset that this recipe started from; a label, not a switch."""
+    cell: Cell = "lstm"
+    """Recurrent cell: rnn, lstm, gru, or a bidirectional lstm or gru."""
+    units: int = Field(32, ge=1, le=1024)
+    """Recurrent units per layer (and per direction)."""
+    layers: int = Field(1, ge=1, le=4)
+    """Recurrent layers on top of each other."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Share of the recurrent output that is dropped while training, as a fraction."""
+    dense_units: int = Field(0, ge=0, le=1024)
+    """Width of the dense layer before the output; 0 leaves it out."""
+    output_activation: Literal["linear", "sigmoid"] = "linear"
+    """Activation of the output layer; sigmoid only for the classroom reproduction."""
+    lookback: int = Field(30, ge=1, le=1000)
+    """Input steps, in days."""
+    horizon: int = Field(7, ge=1, le=60)
+    """Days ahead; forecasts are made for every step from 1 to horizon."""
+    target: Target = "log_return"
+    """What the network learns: cumulative log return from the origin, or scaled price."""
+    features: tuple[str, ...] = ("log_return", "log_range", "log_volume_ratio")
+    """Inputs by name, in order; those that the candles cannot give are left out and named."""
+    scaler: Literal["standard", "minmax"] = "standard"
+    """scikit-learn scaler of features and target."""
+    scale_on: Literal["train", "all"] = "train"
+    """Rows that the scaler is fitted on; 'all' leaks the future, for the reproduction only."""
+    validation_share: float = Field(0.1, gt=0, lt=0.5)
+    """Last part of the training windows, held out for early stopping and error quantiles."""
+    epochs: int = Field(40, ge=1, le=1000)
+    """Passes over the training windows at most."""
+    batch_size: int = Field(128, ge=1, le=4096)
+    """Windows per gradient step."""
+    learning_rate: float = Field(3e-3, gt=0, le=1)
+    """Step size of Adam."""
+    patience: int = Field(6, ge=0)
+    """Epochs without a better validation loss before training stops; 0 trains them all."""
+    shuffle: bool = True
+    """Whether the training windows are drawn in random order."""
+    seed: int = Field(7, ge=0, lt=2**31)
+    """Seed of weights, dropout and order."""
+    quantile_levels: tuple[float, ...] = DEFAULT_LEVELS
+    """Sorted levels in (0, 1), 0.5 among them."""
+    reproduction: bool = False
+    """True for a recipe that is kept to show a known mistake: it is never promoted."""
+
+    @field_validator("features")
+    @classmethod
+    def _features_named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError(f"expected at least one feature, each once, received {list(value)}")
+        return value
+
+    @field_validator("quantile_levels")
+    @classmethod
+    def _levels_sorted(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        inside = all(0 < level < 1 for level in value)
+        if not inside or list(value) != sorted(set(value)) or 0.5 not in value:
+            raise ValueError(f"expected sorted levels in (0, 1) with 0.5, received {list(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _leak_is_labelled(self) -> Self:
+        if self.scale_on == "all" and not self.reproduction:
+            raise ValueError("scale_on: 'all' leaks the future; only a reproduction may use it")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the forecaster in tables, plots and JSON."""
+        return self.preset if self.reproduction else self.cell
+
+    def digest(self) -> str:
+        """Short content hash, 12 hex digits."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class RepairPolicy(_Frozen):
+    """Which faults of the candles may be mended; what was mended is logged and tagged."""
+
+    drop_identical_duplicates: bool = True
+    """Whether a day given twice with the same values is kept once; otherwise it is refused."""
+    max_missing_days: int = Field(2, ge=0, le=30)
+    """Missing days, all together, that may be filled with the close before; more are refused."""
+
+
+class Judging(_Frozen):
+    """How the forecaster is measured against naive persistence."""
+
+    test_share: float = Field(0.15, gt=0, lt=0.9)
+    """Last part of the windows, seen by nothing before evaluation."""
+    bootstrap_samples: int = Field(2000, ge=100, le=100_000)
+    """Resamples of the block bootstrap for the interval of the skill."""
+    block_days: int = Field(20, ge=1, le=365)
+    """Length of a block, in days; longer than the memory of the daily errors."""
+
+
+class RetrainConfig(_Frozen):
+    """One retrain: where candles come from, what is trained, how it is judged."""
+
+    source: str = "sample"
+    """Where candles come from: sample, sample:random-walk, sample:planted, or csv:PATH."""
+    symbol: str = Field("BTC/USD", pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}$")
+    """What is forecast, as BASE/QUOTE."""
+    as_of: dt.date | None = None
+    """UTC day of the last closed candle that may be used; empty: the day before the scheduled start."""
+    recipe: Recipe = Recipe()
+    repair: RepairPolicy = RepairPolicy()
+    judging: Judging = Judging()
