@@ -8,6 +8,4 @@ where the source has them.
 
 from __future__ import annotations
 
-import pandas as pd
-
 COLUMNS = ("open_time", "open", "high", "low", "close", "volume")

@@ -127,7 +127,7 @@ class RetrainConfig(_Frozen):
     symbol: str = Field("BTC/USD", pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}$")
     """What is forecast, as BASE/QUOTE."""
     as_of: dt.date | None = None
-    """UTC day of the last closed candle that may be used; empty: the day before the scheduled start."""
+    """UTC day of the newest candle that may be used; empty: the day before the scheduled start."""
     recipe: Recipe = Recipe()
     repair: RepairPolicy = RepairPolicy()
     judging: Judging = Judging()
