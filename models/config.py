@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import hashlib
 import json
-from typing import Literal, Self
+from collections.abc import Iterable
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -15,15 +17,61 @@ Target = Literal["log_return", "price"]
 DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975)
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a hint for an unknown `word`: the closest of the `known` words and all of them."""
+    words = sorted(known)
+    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint} (known: {', '.join(words)})"
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "rnn": {"cell": "rnn"},
+    "lstm": {"cell": "lstm"},
+    "gru": {"cell": "gru"},
+    "bilstm": {"cell": "bilstm"},
+    "bigru": {"cell": "bigru"},
+    "assignment": {
+        "cell": "lstm",
+        "units": 200,
+        "dropout": 0.2,
+        "dense_units": 100,
+        "output_activation": "sigmoid",
+        "lookback": 99,
+        "horizon": 1,
+        "target": "price",
+        "features": ("close",),
+        "scaler": "minmax",
+        "scale_on": "all",
+        "validation_share": 0.1,
+        "epochs": 15,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "patience": 0,
+        "shuffle": False,
+        "reproduction": True,
+    },
+}
+"""What each preset changes against the field defaults of `Recipe`."""
+
+REPRODUCTION_LABEL = "reproduction: leaks the future, never promoted"
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def digest(self) -> str:
+        """Short content hash, 12 hex digits."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class Recipe(_Frozen):
     """Everything that makes a forecaster from candles: features, target, network, training."""
 
     preset: str = "default"
-    """Name of the preset that this recipe started from; a label, not a switch."""
+    """Preset whose values stand wherever no other value is given here."""
     cell: Cell = "lstm"
     """Recurrent cell: rnn, lstm, gru, or a bidirectional lstm or gru."""
     units: int = Field(32, ge=1, le=1024)
@@ -67,6 +115,20 @@ class Recipe(_Frozen):
     reproduction: bool = False
     """True for a recipe that is kept to show a known mistake: it is never promoted."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        name = data.get("preset", "default")
+        if name not in PRESETS:
+            raise ValueError(f"unknown preset {name!r}{nearest(str(name), PRESETS)}")
+        filled = {**PRESETS[name], **data}
+        if filled.get("target") == "price":
+            # A price level cannot be read off returns.
+            filled.setdefault("features", ("close",))
+        return filled
+
     @field_validator("features")
     @classmethod
     def _features_named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -92,11 +154,6 @@ class Recipe(_Frozen):
     def name(self) -> str:
         """Name of the forecaster in tables, plots and JSON."""
         return self.preset if self.reproduction else self.cell
-
-    def digest(self) -> str:
-        """Short content hash, 12 hex digits."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class RepairPolicy(_Frozen):

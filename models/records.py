@@ -1,0 +1,144 @@
+"""What one stage hands to the next: small frozen references, never frames."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """A reference with the seconds that the stage took."""
+
+    model_config = ConfigDict(frozen=True)
+    seconds: float = 0.0
+
+
+class CandlesRecord(Record):
+    """Candles as a source gave them: a Parquet file in the run's work folder."""
+
+    path: Path
+    label: str
+    synthetic: bool
+    n_rows: int
+
+    def __str__(self) -> str:
+        return f"{self.n_rows:,} candles from {self.label}"
+
+
+class Fault(BaseModel):
+    """One finding of the validation."""
+
+    model_config = ConfigDict(frozen=True)
+    kind: str
+    severity: str
+    message: str
+
+
+class CheckedRecord(Record):
+    """Candles that passed the checks, and what was found and mended."""
+
+    path: Path
+    n_rows: int
+    findings: tuple[Fault, ...]
+    repairs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.n_rows:,} good; {len(self.findings)} findings, {len(self.repairs)} repairs"
+
+
+class SnapshotRecord(Record):
+    """The candles that a run saw, immutable, under their SHA-256."""
+
+    folder: Path
+    sha256: str
+    symbol: str
+    source: str
+    synthetic: bool
+    n_rows: int
+    first_day: dt.date
+    as_of: dt.date
+
+    def __str__(self) -> str:
+        return f"{self.sha256[:12]}, {self.first_day} to {self.as_of}"
+
+    @property
+    def candles_path(self) -> Path:
+        """The Parquet file with the candles."""
+        return self.folder / "candles.parquet"
+
+
+class ScaledRecord(Record):
+    """Scaled features and targets, and the scalers, fitted on the training rows alone."""
+
+    folder: Path
+    features_used: tuple[str, ...]
+    features_left_out: tuple[str, ...]
+    n_train_rows: int
+    first_row: int
+
+    def __str__(self) -> str:
+        left = f"; left out {', '.join(self.features_left_out)}" if self.features_left_out else ""
+        return f"{', '.join(self.features_used)} on {self.n_train_rows:,} training rows{left}"
+
+
+class WindowsRecord(Record):
+    """Which origins train, validate and test; windows are views on the scaled arrays."""
+
+    folder: Path
+    lookback: int
+    horizon: int
+    n_train: int
+    n_validation: int
+    n_test: int
+
+    def __str__(self) -> str:
+        parts = f"{self.n_train:,} train, {self.n_validation:,} validate, {self.n_test:,} test"
+        return f"{parts}; {self.lookback} days back, {self.horizon} ahead"
+
+
+class ForecasterRecord(Record):
+    """A fitted forecaster on disk, with its losses by epoch."""
+
+    folder: Path
+    losses: dict[str, list[float]]
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.losses['loss'])} epochs, best val_loss {min(self.losses['val_loss']):.4f}"
+        )
+
+
+class EvaluationRecord(Record):
+    """Predictions of the test days and their scores."""
+
+    predictions_path: Path
+    evaluation_path: Path
+    verdict: str
+
+    def __str__(self) -> str:
+        return self.verdict
+
+
+class VersionRecord(Record):
+    """What MLflow now has: the run and the registered version."""
+
+    experiment: str
+    run_id: str
+    registered_model: str
+    version: str
+    aliases: tuple[str, ...]
+
+    def __str__(self) -> str:
+        names = "".join(f" @{alias}" for alias in self.aliases)
+        return f"{self.registered_model} version {self.version}{names}, run {self.run_id}"
+
+
+class ReportRecord(Record):
+    """Where the report, the plots, the predictions and the summary lie."""
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return str(self.folder)

@@ -1,0 +1,81 @@
+"""Which origins train, validate and test: in the order of time, purged by the horizon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.errors import InputError
+
+MIN_TRAIN, MIN_VALIDATION, MIN_TEST = 30, 10, 10
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Origins (rows of the candle frame) of the three parts, and the rows a scaler may see.
+
+    An origin t reads rows up to t and is judged on rows t+1…t+horizon. The last target of one part
+    comes before the first target of the next.
+    """
+
+    train: range
+    validation: range
+    test: range
+    train_rows: range
+
+
+def make_fold(
+    n_rows: int,
+    *,
+    first_row: int,
+    lookback: int,
+    horizon: int,
+    test_share: float,
+    validation_share: float,
+) -> Fold:
+    """Split the origins of `n_rows` candles whose features are complete from `first_row` on.
+
+    Raises InputError with the number of rows that would be enough.
+    """
+    shares = (first_row, lookback, horizon, test_share, validation_share)
+    fold = _split(n_rows, *shares)
+    if not _large_enough(fold):
+        needed = n_rows + 1
+        while not _large_enough(_split(needed, *shares)):
+            needed += 1
+        raise InputError(
+            f"too few candles: {n_rows} rows; lookback {lookback}, horizon {horizon} and the "
+            f"warm-up of the features need at least {needed}; "
+            "take a longer history or a shorter lookback"
+        )
+    return fold
+
+
+def _split(
+    n_rows: int,
+    first_row: int,
+    lookback: int,
+    horizon: int,
+    test_share: float,
+    validation_share: float,
+) -> Fold:
+    first = first_row + lookback - 1
+    stop = n_rows - horizon
+    purge = horizon - 1
+    test_start = first + int((stop - first) * (1 - test_share))
+    known_stop = test_start - purge
+    validation_start = first + int((known_stop - first) * (1 - validation_share))
+    train_stop = validation_start - purge
+    return Fold(
+        train=range(first, train_stop),
+        validation=range(validation_start, known_stop),
+        test=range(test_start, stop),
+        train_rows=range(first_row, train_stop + purge + 1),
+    )
+
+
+def _large_enough(fold: Fold) -> bool:
+    sizes = (len(fold.train), len(fold.validation), len(fold.test))
+    return all(
+        size >= least
+        for size, least in zip(sizes, (MIN_TRAIN, MIN_VALIDATION, MIN_TEST), strict=True)
+    )

@@ -1,0 +1,64 @@
+"""Windows of the past as views, and the targets of every origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.config import Target
+from models.splits import Fold
+
+
+@dataclass(frozen=True)
+class WindowSet:
+    """What a network trains on, all of it views on two arrays.
+
+    `features` (n, n_features) and `targets` (n, horizon), both scaled, a row a candle; targets are
+    NaN where the future is not known yet.
+    """
+
+    features: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    lookback: int
+    fold: Fold
+
+    def x(self, origins: range) -> NDArray[np.float32]:
+        """Windows that end at `origins`: a view (n, lookback, n_features)."""
+        start = origins.start - self.lookback + 1
+        return make_windows(self.features, self.lookback)[start : start + len(origins)]
+
+    def y(self, origins: range) -> NDArray[np.float32]:
+        """Scaled targets of `origins`: a view (n, horizon)."""
+        return self.targets[origins.start : origins.stop]
+
+
+def make_windows(values: NDArray[Any], lookback: int) -> NDArray[Any]:
+    """View `values` (n, n_features) as windows (n - lookback + 1, lookback, n_features).
+
+    Window i holds rows i…i+lookback-1. No element is copied. Raises ValueError when there are
+    fewer rows than `lookback`.
+    """
+    if len(values) < lookback:
+        raise ValueError(f"make_windows: expected at least {lookback} rows, received {len(values)}")
+    view = np.lib.stride_tricks.sliding_window_view(values, lookback, axis=0)
+    return view.transpose(0, 2, 1)
+
+
+def make_future(close: NDArray[np.float64], horizon: int) -> NDArray[np.float64]:
+    """Closes of the days after each row: (n, horizon), NaN where not known yet."""
+    padded = np.concatenate([close[1:], np.full(horizon, np.nan)])
+    return np.lib.stride_tricks.sliding_window_view(padded, horizon)[: len(close)]
+
+
+def make_targets(close: NDArray[np.float64], horizon: int, target: Target) -> NDArray[np.float64]:
+    """What is to be learned, unscaled: (n, horizon).
+
+    'log_return': ln(close_{t+step} / close_t); 'price': close_{t+step}, in quote currency.
+    """
+    future = make_future(close, horizon)
+    if target == "price":
+        return future
+    return np.log(future / close[:, None])
