@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import io
 import re
 
 import pandas as pd
@@ -112,7 +113,7 @@ def _parse_slowly(
     """Parse cell by cell, to take what the fast way does not or to name the line at fault."""
     dates: list[dt.datetime] = []
     numbers: dict[str, list[float]] = {column: [] for column in places if column != "open_time"}
-    rows = csv.reader(body.split("\n"))
+    rows = csv.reader(io.StringIO(body))
     try:
         for row in rows:
             if not "".join(row).strip() and len(row) <= 1:
