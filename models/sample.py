@@ -79,7 +79,7 @@ def make_sample(
 
 
 def _make_values(process: _Process, weekend: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Prices and volume of all days, each (n,); rounded, which hides last-bit differences of machines."""
+    """Prices and volume of all days, each (n,), rounded to hide last-bit differences."""
     n = len(weekend)
     # One stream for each quantity, drawn in the order of days: more days leave the first alone.
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(8)]
