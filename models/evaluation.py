@@ -26,6 +26,8 @@ COLUMNS = ("model", "origin", "target_date", "step", "close_origin", "actual", "
 BAND_LEVELS = (0.5, 0.8, 0.9, 0.95)
 # With fewer blocks than this, resampling them says little about how far the skill can swing.
 MIN_BLOCKS = 5
+# A skill nearer to zero than this is the rounding of floating point numbers.
+ROUNDING = 1e-9
 
 Verdict = Literal["skill", "no evidence of skill", "worse than naive"]
 Number = int | float | None
@@ -232,9 +234,9 @@ def measure_echo(rows: pd.DataFrame) -> Echo:
 def decide_verdict(skill: Metrics) -> Verdict:
     """The verdict from the RMSE skill's interval alone."""
     low, high = skill["skill_rmse_low"], skill["skill_rmse_high"]
-    if low is not None and low > 0:
+    if low is not None and low > ROUNDING:
         return "skill"
-    if high is not None and high < 0:
+    if high is not None and high < -ROUNDING:
         return "worse than naive"
     return "no evidence of skill"
 

@@ -151,10 +151,9 @@ def _draw_prices(
     style: dict[str, Any] = {"lw": line_width, "marker": marker, "ms": 4}
     axes.plot(days, rows["actual_usd"], color=INK, label="actual", zorder=3, **style)
     axes.plot(days, price, color=MODEL, label=f"{model}, predicted", zorder=2, **style)
-    # Thin and on top of the prediction, which would hide it: the two are often a hair apart.
-    axes.plot(
-        _days(naive), naive_price, color=NAIVE, lw=0.8, ls=(0, (3, 2)), label="naive", zorder=2.5
-    )
+    # Broad and pale beneath the prediction, which would hide it: the two are often a hair apart.
+    broad: dict[str, Any] = {"lw": 2.6 * line_width, "alpha": 0.45, "zorder": 1.8}
+    axes.plot(_days(naive), naive_price, color=NAIVE, label="naive", **broad)
     actual = rows["actual_usd"]
     if actual.max() > LOG_RANGE * actual.min():
         axes.set_yscale("log")
