@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.evaluation import quantile_column
+
 DAY = pd.Timedelta(days=1)
 
 
@@ -43,7 +45,7 @@ class Forecast:
             "close_origin": np.repeat(self.close, horizon),
         }
         flat = self.quantiles.reshape(n * horizon, n_levels)
-        named = {f"q{level:g}": flat[:, i] for i, level in enumerate(self.levels)}
+        named = {quantile_column(level): flat[:, i] for i, level in enumerate(self.levels)}
         return pd.DataFrame(index | named)
 
 

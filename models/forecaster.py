@@ -70,8 +70,7 @@ class Forecaster:
         )
 
     def save(self, folder: Path) -> None:
-        """Write recipe.json and weights.npz into the empty `folder`; no pickle."""
-        folder.mkdir(parents=True)
+        """Write recipe.json and weights.npz into `folder`, which exists; no pickle."""
         state = {
             "recipe": self.recipe.model_dump(mode="json"),
             "feature_names": self.feature_names,

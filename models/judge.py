@@ -7,7 +7,7 @@ import pandas as pd
 
 from models.baselines import naive_quantiles
 from models.config import Judging
-from models.evaluation import Evaluation, evaluate
+from models.evaluation import Evaluation, evaluate, mase_scales
 from models.forecast import Forecast, make_predictions
 from models.forecaster import Forecaster
 from models.splits import Fold
@@ -20,7 +20,7 @@ def judge(
     """Forecast every test origin with both and score them on what came.
 
     Returns the long predictions frame (see models/evaluation.py) and the evaluation. MASE is scaled
-    by naive's mean absolute error on the training origins, by step.
+    by naive's mean absolute error on the training rows, by step.
     """
     recipe = forecaster.recipe
     close = candles["close"].to_numpy(dtype=np.float64)
@@ -40,16 +40,15 @@ def judge(
         ],
         ignore_index=True,
     )
-    train = slice(fold.train.start, fold.train.stop)
-    moves_usd = future[train] - close[train, None]
-    moves_log = np.log(future[train] / close[train, None])
-    steps = range(1, recipe.horizon + 1)
+    scale_usd, scale_log = mase_scales(
+        close[fold.train_rows.start : fold.train_rows.stop], recipe.horizon
+    )
     evaluation = evaluate(
         predictions,
         model=recipe.name,
         judging=judging,
-        mase_scale_usd=dict(zip(steps, np.abs(moves_usd).mean(axis=0), strict=True)),
-        mase_scale_log=dict(zip(steps, np.abs(moves_log).mean(axis=0), strict=True)),
+        mase_scale_usd=scale_usd,
+        mase_scale_log=scale_log,
         seed=recipe.seed,
     )
     return predictions, evaluation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -136,9 +137,20 @@ class VersionRecord(Record):
 
 
 class ReportRecord(Record):
-    """Where the report, the plots, the predictions and the summary lie."""
+    """Where the report, the plots and the predictions lie, and the run's summary."""
 
     folder: Path
+    summary: dict[str, Any]
+
+    @property
+    def complete_summary(self) -> dict[str, Any]:
+        """The summary with this last stage's own seconds."""
+        return self.summary | {"seconds": self.summary["seconds"] | {"report": self.seconds}}
 
     def __str__(self) -> str:
         return str(self.folder)
+
+
+def seconds_by_stage(**records: Record) -> dict[str, float]:
+    """Collect what each stage took, by its name."""
+    return {name: record.seconds for name, record in records.items()}

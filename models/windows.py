@@ -62,3 +62,12 @@ def make_targets(close: NDArray[np.float64], horizon: int, target: Target) -> ND
     if target == "price":
         return future
     return np.log(future / close[:, None])
+
+
+def check_windows(windows: WindowSet) -> None:
+    """Raise ValueError when an origin of the fold has a missing input or target."""
+    fold = windows.fold
+    for name, part in (("train", fold.train), ("validation", fold.validation), ("test", fold.test)):
+        inputs = windows.features[part.start - windows.lookback + 1 : part.stop]
+        if not (np.isfinite(inputs).all() and np.isfinite(windows.y(part)).all()):
+            raise ValueError(f"windows: the {name} part has values that are not finite")

@@ -1,0 +1,47 @@
+"""Names in MLflow: experiment, registered model, metrics, params."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.evaluation import Evaluation
+
+
+def model_name(symbol: str, synthetic: bool) -> str:
+    """Name of the experiment and the registered model: BTC/USD gives btc-usd.
+
+    Generated candles have a name of their own, so that they never mix with real ones.
+    """
+    name = symbol.lower().replace("/", "-")
+    return f"{name}-synthetic" if synthetic else name
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested dictionaries to dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        flat |= flatten(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return flat
+
+
+def metric_values(evaluation: Evaluation) -> dict[str, float]:
+    """Metrics under their stable names; those that are not defined are left out.
+
+    The network's are `test_…`, naive's `naive_…`, then `skill_…` and `echo_…`. They are about the
+    next day; further days carry a suffix, as in `test_rmse_usd_step7`.
+    """
+    prefixes = {evaluation.model: "test", evaluation.reference: evaluation.reference}
+    named: dict[str, Any] = {}
+    for model, steps in evaluation.metrics.items():
+        for step, scores in steps.items():
+            named |= {f"{prefixes[model]}_{key}{_suffix(step)}": v for key, v in scores.items()}
+    for step, scores in evaluation.skill.items():
+        named |= {f"{key}{_suffix(step)}": value for key, value in scores.items()}
+    named["echo_correlation_today"] = evaluation.echo.correlation_today
+    named["echo_correlation_yesterday"] = evaluation.echo.correlation_yesterday
+    return {key: float(value) for key, value in named.items() if value is not None}
+
+
+def _suffix(step: str) -> str:
+    return "" if step == "1" else f"_step{step}"

@@ -1,0 +1,78 @@
+"""The forecaster as an MLflow model: models-from-code, this file is the model's code.
+
+`mlflow.pyfunc.load_model(...).predict(candles)` takes a frame of raw daily candles in order of time
+and forecasts from the last of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from models.candles import COLUMNS
+from models.evaluation import quantile_column
+from models.features import FEATURES
+from models.forecaster import Forecaster, load_forecaster
+
+
+class ForecastModel(PythonModel):
+    """Raw candles in, one row a day ahead out."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the forecaster from the artifact of that name."""
+        self.forecaster = load_forecaster(Path(context.artifacts["forecaster"]))
+
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
+        """Forecast from the last candle: origin, target_date, step, q0.025…, q0.025_usd….
+
+        Plain quantiles are cumulative log returns from the last close. Raises InputError when there
+        are fewer candles than the lookback and the warm-up of the features need.
+        """
+        candles = model_input.sort_values("open_time", ignore_index=True)
+        candles["open_time"] = pd.to_datetime(candles["open_time"], utc=True)
+        prices = candles.columns.drop("open_time")
+        candles = candles.astype(dict.fromkeys(prices, "float64"))
+        return forecast_table(self.forecaster, candles)
+
+
+def forecast_table(forecaster: Forecaster, candles: pd.DataFrame) -> pd.DataFrame:
+    """Forecast from the last of `candles`, quantiles as log returns and as USD, a row a step."""
+    forecast = forecaster.predict(candles)
+    table = forecast.to_frame().drop(columns="close_origin")
+    for i, level in enumerate(forecast.levels):
+        table[f"{quantile_column(level)}_usd"] = forecast.quantiles_usd[0, :, i]
+    # MLflow's time stamps have no zone; they are UTC.
+    return table.assign(
+        origin=table["origin"].dt.tz_localize(None),
+        target_date=table["target_date"].dt.tz_localize(None),
+    )
+
+
+def input_columns(feature_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Candle columns that a model with these features reads, in the schema's order."""
+    needed = {"open_time", "close"}.union(*(FEATURES[name].needs for name in feature_names))
+    return tuple(name for name in COLUMNS if name in needed)
+
+
+def make_signature(feature_names: tuple[str, ...], output: pd.DataFrame) -> ModelSignature:
+    """Describe the model to MLflow: raw candle columns in, the columns of `output` out."""
+    types = {"open_time": DataType.datetime}
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(types.get(name, DataType.double), name) for name in input_columns(feature_names)
+    ]
+    outputs = mlflow.models.infer_signature(output).inputs
+    return ModelSignature(inputs=Schema(columns), outputs=outputs)
+
+
+mlflow.models.set_model(ForecastModel())

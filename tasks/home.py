@@ -1,0 +1,45 @@
+"""Where state lives: one folder, `BTC_HOME`, unless the standard variables say otherwise."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from models.errors import InputError
+
+
+def home() -> Path:
+    """Return the absolute path of the folder of all state: `BTC_HOME`, else ./.btc."""
+    return Path(os.environ.get("BTC_HOME") or ".btc").absolute()
+
+
+def check_home() -> None:
+    """Raise InputError unless the folder of all state can be made and written."""
+    probe = home() / f".probe-{os.getpid()}"
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"BTC_HOME: cannot write to {home()} ({error.strerror}); "
+            "set BTC_HOME to a folder that you may write to"
+        ) from error
+
+
+def prepare_environment() -> None:
+    """Set what Prefect, MLflow and TensorFlow read when they are imported.
+
+    What the user has set stands. Call it before the first import of any of them. Raises InputError
+    when the folder of all state cannot be written.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    own_prefect = Path.home() / ".prefect" / "profiles.toml"
+    named = {"PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"}
+    if not named & os.environ.keys() and not own_prefect.exists():
+        check_home()
+        os.environ["PREFECT_HOME"] = str(home() / "prefect")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

@@ -1,0 +1,183 @@
+"""Register: one MLflow run a retrain, one model version, then the aliases."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.entities import Metric, Param
+
+import models
+from models.config import REPRODUCTION_LABEL, RetrainConfig
+from models.evaluation import Evaluation
+from models.forecaster import load_forecaster
+from models.naming import flatten, metric_values, model_name
+from models.pyfunc import forecast_table, input_columns, make_signature
+from models.records import (
+    CheckedRecord,
+    EvaluationRecord,
+    ForecasterRecord,
+    ScaledRecord,
+    SnapshotRecord,
+    VersionRecord,
+)
+from tasks.files import read_frame
+from tasks.stage import stage
+from tasks.tracking import code_version, connect, find_experiment
+
+# What models/ imports when it serves.
+SERVING_PACKAGES = ("mlflow", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "pydantic")
+
+
+@stage("register", retries=3)
+def register(
+    config: RetrainConfig,
+    checked: CheckedRecord,
+    snapshot: SnapshotRecord,
+    scaled: ScaledRecord,
+    forecaster: ForecasterRecord,
+    evaluated: EvaluationRecord,
+) -> VersionRecord:
+    """Log the run, register the version, and move the aliases last.
+
+    The run stays open for the report's plots. A failure marks it FAILED.
+    """
+    client = connect()
+    name = model_name(config.symbol, snapshot.synthetic)
+    evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
+    tags = run_tags(config, checked, snapshot, evaluation)
+    run = client.create_run(
+        find_experiment(client, name),
+        run_name=" ".join([tags["as_of"], config.recipe.name, *_labels(config, snapshot)]),
+        tags=tags,
+    )
+    run_id = run.info.run_id
+    try:
+        _log_values(client, run_id, config, forecaster, evaluation)
+        _log_dataset(run_id, snapshot)
+        number = _register_version(client, run_id, name, snapshot, scaled, forecaster, tags)
+        aliases = _move_aliases(client, name, number, config.recipe.reproduction)
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    return VersionRecord(
+        experiment=name,
+        run_id=run_id,
+        registered_model=name,
+        version=number,
+        aliases=aliases,
+    )
+
+
+def run_tags(
+    config: RetrainConfig,
+    checked: CheckedRecord,
+    snapshot: SnapshotRecord,
+    evaluation: Evaluation,
+) -> dict[str, str]:
+    """Tags of the run and of the version."""
+    tags = {
+        "symbol": config.symbol,
+        "as_of": snapshot.as_of.isoformat(),
+        "cell": config.recipe.cell,
+        "preset": config.recipe.preset,
+        "source": snapshot.source,
+        "snapshot_sha256": snapshot.sha256,
+        "verdict": evaluation.verdict,
+        "code_version": code_version(),
+        "repairs": "; ".join(checked.repairs) or "none",
+    }
+    labels = _labels(config, snapshot)
+    if labels:
+        tags["label"] = "; ".join(labels)
+    note = f"{evaluation.verdict_text}\n\nCandles: {snapshot.source}, {snapshot}."
+    return tags | {"mlflow.note.content": "\n\n".join([*labels, note])}
+
+
+def _labels(config: RetrainConfig, snapshot: SnapshotRecord) -> list[str]:
+    synthetic = ["SYNTHETIC"] if snapshot.synthetic else []
+    return synthetic + ([REPRODUCTION_LABEL] if config.recipe.reproduction else [])
+
+
+def _log_values(
+    client: MlflowClient,
+    run_id: str,
+    config: RetrainConfig,
+    forecaster: ForecasterRecord,
+    evaluation: Evaluation,
+) -> None:
+    now = int(1000 * time.time())
+    metrics = [Metric(key, value, now, 0) for key, value in metric_values(evaluation).items()]
+    for key, values in forecaster.losses.items():
+        metrics += [Metric(key, value, now, epoch) for epoch, value in enumerate(values, 1)]
+    params = flatten(config.model_dump(mode="json"))
+    client.log_batch(
+        run_id, metrics=metrics, params=[Param(key, str(value)) for key, value in params.items()]
+    )
+
+
+def _log_dataset(run_id: str, snapshot: SnapshotRecord) -> None:
+    dataset = from_pandas(
+        read_frame(snapshot.candles_path),
+        source=str(snapshot.candles_path),
+        name=f"{snapshot.symbol} {snapshot.first_day} to {snapshot.as_of}",
+        # MLflow keeps 36 characters; the whole hash is a tag.
+        digest=snapshot.sha256[:36],
+    )
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        mlflow.log_input(dataset, context="training", tags={"sha256": snapshot.sha256})
+
+
+def _register_version(
+    client: MlflowClient,
+    run_id: str,
+    name: str,
+    snapshot: SnapshotRecord,
+    scaled: ScaledRecord,
+    forecaster: ForecasterRecord,
+    tags: dict[str, str],
+) -> str:
+    """Log the model with all it needs to load elsewhere, and register it; returns the version."""
+    loaded = load_forecaster(forecaster.folder)
+    n_rows = scaled.first_row + loaded.recipe.lookback
+    candles = read_frame(snapshot.candles_path).tail(n_rows)
+    output = forecast_table(loaded, candles)
+    example = candles[list(input_columns(loaded.feature_names))].reset_index(drop=True)
+    package = Path(models.__file__).parent
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        info = mlflow.pyfunc.log_model(
+            name="forecaster",
+            python_model=str(package / "pyfunc.py"),
+            artifacts={"forecaster": str(forecaster.folder)},
+            code_paths=[str(package)],
+            signature=make_signature(loaded.feature_names, output),
+            input_example=example.assign(open_time=example["open_time"].dt.tz_localize(None)),
+            pip_requirements=[f"{package}=={version(package)}" for package in SERVING_PACKAGES],
+        )
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    created = client.create_model_version(
+        name,
+        source=info.model_uri,
+        run_id=run_id,
+        model_id=info.model_id,
+        description=tags["mlflow.note.content"],
+        tags={key: value for key, value in tags.items() if key != "mlflow.note.content"},
+    )
+    return str(created.version)
+
+
+def _move_aliases(
+    client: MlflowClient, name: str, number: str, reproduction: bool
+) -> tuple[str, ...]:
+    """Point both aliases at the new version; a reproduction gets none."""
+    if reproduction:
+        return ()
+    aliases = ("challenger", "champion")
+    for alias in aliases:
+        client.set_registered_model_alias(name, alias, number)
+    return aliases

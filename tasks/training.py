@@ -1,0 +1,31 @@
+"""Train: the recurrent network on the training windows."""
+
+from __future__ import annotations
+
+from models.config import Recipe
+from models.forecaster import fit_forecaster
+from models.records import ForecasterRecord, ScaledRecord, WindowsRecord
+from tasks.files import whole_folder
+from tasks.progress import TrainingProgress
+from tasks.scaling import read_scaled
+from tasks.stage import stage
+from tasks.windowing import read_windows
+
+
+@stage("train")
+def train(scaled: ScaledRecord, windows: WindowsRecord, recipe: Recipe) -> ForecasterRecord:
+    """Fit the recipe and keep the forecaster in the run's work folder."""
+    arrays = read_scaled(scaled.folder)
+    with TrainingProgress(f"{recipe.name}, {windows.n_train:,} windows", recipe.epochs) as progress:
+        forecaster, losses = fit_forecaster(
+            recipe,
+            scaled.features_used,
+            read_windows(windows.folder, recipe),
+            arrays.scalers,
+            arrays.close,
+            progress.on_epoch,
+        )
+    folder = scaled.folder.with_name("forecaster")
+    with whole_folder(folder) as temporary:
+        forecaster.save(temporary)
+    return ForecasterRecord(folder=folder, losses=losses)
