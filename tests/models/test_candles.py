@@ -223,6 +223,8 @@ def test_digest_does_not_depend_on_order_or_unit():
     digest = digest_candles(candles)
     assert digest_candles(candles.sample(frac=1, random_state=1)) == digest
     assert digest_candles(candles[list(candles.columns)[::-1]]) == digest
+    disagreeing = twice(9, close=101.5)
+    assert digest_candles(disagreeing) == digest_candles(disagreeing[::-1])
     nanoseconds = candles.assign(open_time=candles["open_time"].dt.as_unit("ns"))
     assert digest_candles(nanoseconds) == digest
     tokyo = candles.assign(open_time=candles["open_time"].dt.tz_convert("Asia/Tokyo"))

@@ -85,6 +85,9 @@ def test_rows_are_sorted_and_duplicates_kept_in_order():
     frame = parse_csv("date,close\n2020-01-02,1\n2020-01-01,2\n2020-01-02,3\n", "x.csv")
     assert days(frame) == ["2020-01-01", "2020-01-02", "2020-01-02"]
     assert frame["close"].tolist() == [2.0, 1.0, 3.0]
+    rows = "".join(f"2020-01-{1 + i % 2:02},{i}\n" for i in range(200))
+    frame = parse_csv("date,close\n" + rows, "x.csv")
+    assert frame["close"].tolist() == [*range(0, 200, 2), *range(1, 200, 2)]
 
 
 @pytest.mark.parametrize(

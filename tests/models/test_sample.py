@@ -137,3 +137,10 @@ def test_intraday_extremes_have_the_variance_of_the_bridge():
     log_range = np.log(frame["high"] / frame["low"])
     expected = 2 * 0.015 * np.sqrt(2 / np.pi)
     assert abs(log_range.mean() / expected - 1) < 0.02
+
+
+def test_random_walk_is_its_own_draws_and_nothing_else():
+    n = (DAY - PROCESS_START).days + 1
+    normal = np.random.default_rng(np.random.SeedSequence(7).spawn(8)[1]).standard_normal(n)
+    returns = returns_of("random-walk")
+    np.testing.assert_allclose(returns, 0.015 * normal[-len(returns) :], atol=2e-6)
