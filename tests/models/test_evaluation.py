@@ -98,6 +98,14 @@ def test_too_few_days_give_no_interval_and_no_verdict_of_skill():
     assert "too few days for an interval" in result.verdict_text
 
 
+def test_blocks_grow_with_the_overlap_of_the_forecasts():
+    # Five blocks of 20 days fit into 100 days, five of 21 do not.
+    frames = [make_rows("lstm", lambda i, step: NOISE[i], n=100), make_rows("naive", n=100)]
+    skill = judge(pd.concat(frames)).skill
+    assert skill["1"]["skill_rmse_low"] is not None
+    assert skill["2"]["skill_rmse_low"] is None
+
+
 def test_metrics_agree_with_the_formulas_on_the_rows():
     predictions = make_predictions(lambda i, step: 0.3 * actual_move(i, step) + 0.5 * NOISE[i])
     result = judge(predictions)

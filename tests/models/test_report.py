@@ -149,6 +149,14 @@ def test_page_holds_its_images_and_asks_for_nothing_else(summary):
     assert "url(" not in report.render_html("x", {}, "t")
 
 
+def test_raw_html_and_script_links_in_the_markdown_are_shown_as_text():
+    page = Page()
+    page.feed(report.render_html("<script>x</script>\n\n[a](javascript:alert(1))", {}, "t"))
+    assert "script" not in page.tags
+    assert page.links == []
+    assert "<script>x</script>" in page.text
+
+
 TEXTS = [
     "run_id", "experiment", "registered_model", "model_version", "snapshot_hash", "first_day",
     "as_of", "source", "symbol", "verdict_text",
