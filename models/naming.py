@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from models.config import REPRODUCTION_LABEL
 from models.evaluation import Evaluation
 
 
@@ -14,6 +15,12 @@ def model_name(symbol: str, synthetic: bool) -> str:
     """
     name = symbol.lower().replace("/", "-")
     return f"{name}-synthetic" if synthetic else name
+
+
+def run_labels(synthetic: bool, reproduction: bool) -> list[str]:
+    """What must be said wherever a run shows: that it is made up, that it leaks."""
+    labels = ["SYNTHETIC"] if synthetic else []
+    return labels + ([REPRODUCTION_LABEL] if reproduction else [])
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

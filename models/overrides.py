@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import yaml
@@ -93,3 +94,22 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     for part in path[:-1]:
         tree = tree.setdefault(part, {})
     tree[path[-1]] = value
+
+
+def parse_config(text: str, name: str) -> dict[str, Any]:
+    """Parse a configuration file by the ending of its `name`: .toml, .yaml, .yml or .json.
+
+    Raises InputError for another ending, for a text that does not parse, and for one that is not a
+    table of keys.
+    """
+    ending = name.rpartition(".")[2].lower()
+    if ending not in {"toml", "yaml", "yml", "json"}:
+        raise InputError(f"--config {name}: expected a .toml, .yaml, .yml or .json file")
+    try:
+        values = tomllib.loads(text) if ending == "toml" else yaml.safe_load(text)
+    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"--config {name}: not valid {ending.upper()}: {reason}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"--config {name}: expected keys with values, such as units: 64")
+    return values

@@ -71,8 +71,11 @@ def make_signature(feature_names: tuple[str, ...], output: pd.DataFrame) -> Mode
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(types.get(name, DataType.double), name) for name in input_columns(feature_names)
     ]
-    outputs = mlflow.models.infer_signature(output).inputs
-    return ModelSignature(inputs=Schema(columns), outputs=outputs)
+    types |= {"origin": DataType.datetime, "target_date": DataType.datetime, "step": DataType.long}
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(types.get(name, DataType.double), name) for name in output.columns
+    ]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema(outputs))
 
 
 mlflow.models.set_model(ForecastModel())

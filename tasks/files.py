@@ -8,8 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+
+from models.errors import InputError
+from models.overrides import parse_config
 
 
 @contextmanager
@@ -48,6 +52,14 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
 def read_frame(path: Path) -> pd.DataFrame:
     """Read a frame from Parquet."""
     return pd.read_parquet(path)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a configuration file; raises InputError when it cannot be read or parsed."""
+    try:
+        return parse_config(path.read_text(encoding="utf-8"), path.name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path}: cannot read it ({error})") from error
 
 
 def write_text(text: str, path: Path) -> None:

@@ -33,6 +33,8 @@ def prepare_environment() -> None:
     What the user has set stands. Call it before the first import of any of them. Raises InputError
     when the folder of all state cannot be written.
     """
+    # Errors reach the user in one line of our own; Prefect's console would add its traceback.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

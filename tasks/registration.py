@@ -9,13 +9,14 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import from_pandas
+from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
 from mlflow.entities import Metric, Param
 
 import models
-from models.config import REPRODUCTION_LABEL, RetrainConfig
+from models.config import RetrainConfig
 from models.evaluation import Evaluation
 from models.forecaster import load_forecaster
-from models.naming import flatten, metric_values, model_name
+from models.naming import flatten, metric_values, model_name, run_labels
 from models.pyfunc import forecast_table, input_columns, make_signature
 from models.records import (
     CheckedRecord,
@@ -49,10 +50,11 @@ def register(
     client = connect()
     name = model_name(config.symbol, snapshot.synthetic)
     evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
+    labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
     tags = run_tags(config, checked, snapshot, evaluation)
     run = client.create_run(
         find_experiment(client, name),
-        run_name=" ".join([tags["as_of"], config.recipe.name, *_labels(config, snapshot)]),
+        run_name=" ".join([tags["as_of"], config.recipe.name, *labels]),
         tags=tags,
     )
     run_id = run.info.run_id
@@ -91,16 +93,10 @@ def run_tags(
         "code_version": code_version(),
         "repairs": "; ".join(checked.repairs) or "none",
     }
-    labels = _labels(config, snapshot)
-    if labels:
-        tags["label"] = "; ".join(labels)
+    labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
+    tags |= {"label": "; ".join(labels)} if labels else {}
     note = f"{evaluation.verdict_text}\n\nCandles: {snapshot.source}, {snapshot}."
     return tags | {"mlflow.note.content": "\n\n".join([*labels, note])}
-
-
-def _labels(config: RetrainConfig, snapshot: SnapshotRecord) -> list[str]:
-    synthetic = ["SYNTHETIC"] if snapshot.synthetic else []
-    return synthetic + ([REPRODUCTION_LABEL] if config.recipe.reproduction else [])
 
 
 def _log_values(
@@ -123,7 +119,7 @@ def _log_values(
 def _log_dataset(run_id: str, snapshot: SnapshotRecord) -> None:
     dataset = from_pandas(
         read_frame(snapshot.candles_path),
-        source=str(snapshot.candles_path),
+        source=LocalArtifactDatasetSource(snapshot.candles_path.as_uri()),
         name=f"{snapshot.symbol} {snapshot.first_day} to {snapshot.as_of}",
         # MLflow keeps 36 characters; the whole hash is a tag.
         digest=snapshot.sha256[:36],

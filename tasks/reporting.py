@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from models.config import REPRODUCTION_LABEL, RetrainConfig
+from models.config import RetrainConfig
 from models.evaluation import Evaluation
 from models.figures import (
     plot_loss,
@@ -23,6 +23,7 @@ from models.figures import (
     plot_residuals,
     render_png,
 )
+from models.naming import run_labels
 from models.records import (
     CheckedRecord,
     EvaluationRecord,
@@ -77,8 +78,7 @@ def draw_plots(
     """Draw every plot of a run, by file name; all of them say what the run is."""
     model = summary["model"]
     parts = [summary["symbol"], model, f"to {summary['as_of']}"]
-    parts += ["SYNTHETIC"] if summary["synthetic"] else []
-    parts += [REPRODUCTION_LABEL] if summary["reproduction"] else []
+    parts += run_labels(summary["synthetic"], summary["reproduction"])
     title = ", ".join(parts)
     return {
         "prices": plot_prices(predictions, model, title=title),

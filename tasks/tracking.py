@@ -47,6 +47,8 @@ def connect() -> MlflowClient:
     """Point MLflow at its store, quietly, and return a client."""
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns that a virtual environment made by uv has no pip; the requirements are given anyway.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(tracking_uri())
     return MlflowClient()
 
