@@ -1,0 +1,52 @@
+# One set-up serves every target: a virtual environment with the locked dependencies.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: run test check bench lock setup up clean
+
+run: $(READY)  ## Retrain on the synthetic sample: candles to report
+	@$(BIN)/btc retrain --source sample
+
+test: $(READY)  ## Run every test
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## Format, lint, types, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not server"
+
+bench: $(READY)  ## Measure speed and memory; DATA=path/to/BTC-USD.csv for real prices
+	$(BIN)/python -m bench $(if $(DATA),--data $(DATA))
+
+up: $(READY)  ## Prefect server, deployments and a worker, in the foreground
+	sh bin/up
+
+setup: $(READY)
+
+# Stamped last, so that an interrupted set-up is done again; a finished one costs nothing.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "btc-daily needs Python 3.11, 3.12 or 3.13; this is %d.%d. Name one: make PYTHON=python3.12" % v[:2])'
+	@echo "Setting up $(VENV) (once)"
+ifneq ($(UV),)
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+else
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+endif
+	@touch $@
+
+lock:  ## Pin every dependency anew, with hashes, for all platforms
+	@test -x $(BIN)/uv || test -n "$(UV)" || $(BIN)/python -m pip install --quiet uv
+	@$(if $(UV),$(UV),$(BIN)/uv) pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --extra dev --no-annotate --no-header \
+		pyproject.toml --output-file requirements.lock
+
+clean:  ## Remove the environment and the caches, not the state in .btc
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
