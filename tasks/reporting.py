@@ -52,7 +52,10 @@ def report(
     version: VersionRecord,
     seconds: dict[str, float],
 ) -> ReportRecord:
-    """Render the report and hand it to MLflow and Prefect; ends the MLflow run."""
+    """Render the report and hand it to MLflow and Prefect; ends the MLflow run.
+
+    The run's work folder goes last.
+    """
     start = time.perf_counter()
     evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
     name = f"{snapshot.as_of}-{version.registered_model}-v{version.version}"
@@ -69,6 +72,8 @@ def report(
     _show_in_prefect(summary, folder)
     seconds = seconds | {"report": time.perf_counter() - start}
     _log_to_mlflow(connect(), version.run_id, folder, seconds)
+    # All that is worth keeping now lies in MLflow and in the report.
+    shutil.rmtree(scaled.folder.parent)
     return ReportRecord(folder=folder, summary=summary)
 
 

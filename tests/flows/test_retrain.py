@@ -1,0 +1,194 @@
+"""The whole way, as a user goes it: `btc` in a process, a real Prefect server, real MLflow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import requests
+from mlflow import MlflowClient
+
+from tests.flows.conftest import QUICK, Run
+from tests.servers import BIN, REPO, environment, free_port, running, wait_for
+
+pytestmark = pytest.mark.server
+
+STAGES = [
+    "ingest", "validate", "snapshot", "scale", "window", "train", "evaluate", "register", "report",
+]  # fmt: skip
+PLOTS = {"loss.png", "prices.png", "recent.png", "residuals.png", "reliability.png"}
+
+
+@pytest.fixture(scope="module")
+def client(sample_run: Run) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{sample_run.home / 'mlflow.db'}")
+
+
+def test_summary_holds_what_a_machine_needs(sample_run: Run) -> None:
+    summary = sample_run.summary
+    assert summary["as_of"] == "2025-06-30"
+    assert summary["snapshot_rows"] == 3000
+    assert len(summary["snapshot_hash"]) == 64
+    assert list(summary["seconds"]) == STAGES
+    assert summary["verdict"] in {"skill", "no evidence of skill", "worse than naive"}
+    assert set(summary["metrics"]) == {"lstm", "naive"}
+    assert set(summary["metrics"]["lstm"]) == {"1", "2"}
+    assert summary["config"]["recipe"]["units"] == 4
+    for key in ("report", "plots", "predictions"):
+        assert Path(summary["artifacts"][key]).exists()
+
+
+def test_screen_is_quiet_and_says_synthetic(sample_run: Run) -> None:
+    lines = sample_run.stderr.splitlines()
+    assert [line.split()[0] for line in lines if ": loss" not in line] == STAGES
+    assert "SYNTHETIC" in sample_run.stdout
+    assert "mlflow ui --backend-store-uri" in sample_run.stdout
+
+
+def test_run_in_mlflow_is_complete(sample_run: Run, client: MlflowClient) -> None:
+    summary = sample_run.summary
+    run = client.get_run(summary["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["recipe.units"] == "4"
+    assert run.data.params["source"] == "sample"
+    metrics, expected = run.data.metrics, summary["metrics"]
+    assert metrics["test_rmse_usd"] == pytest.approx(expected["lstm"]["1"]["rmse_usd"])
+    assert metrics["naive_rmse_usd"] == pytest.approx(expected["naive"]["1"]["rmse_usd"])
+    assert metrics["test_crps_bp_step2"] == pytest.approx(expected["lstm"]["2"]["crps_bp"])
+    assert {f"seconds_{stage}" for stage in STAGES} <= set(metrics)
+    losses = client.get_metric_history(run.info.run_id, "val_loss")
+    assert [point.step for point in losses] == [1, 2]
+    tags = run.data.tags
+    assert tags["verdict"] == summary["verdict"]
+    assert tags["label"] == "SYNTHETIC"
+    assert {"symbol", "as_of", "cell", "preset", "source", "code_version"} <= set(tags)
+    assert "SYNTHETIC" in tags["mlflow.note.content"]
+    assert "SYNTHETIC" in run.info.run_name
+    dataset = run.inputs.dataset_inputs[0]
+    assert dataset.dataset.digest == summary["snapshot_hash"][:36]
+    assert summary["snapshot_hash"] in {tag.value for tag in dataset.tags}
+
+
+def test_plots_and_predictions_are_artifacts(sample_run: Run, client: MlflowClient) -> None:
+    run_id = sample_run.summary["run_id"]
+    assert {Path(item.path).name for item in client.list_artifacts(run_id, "plots")} == PLOTS
+    top = {item.path for item in client.list_artifacts(run_id)}
+    assert {"predictions.parquet", "report.html", "report.md", "summary.json"} <= top
+    predictions = pd.read_parquet(sample_run.summary["artifacts"]["predictions"])
+    assert set(predictions["model"]) == {"lstm", "naive"}
+
+
+def test_synthetic_model_has_a_name_of_its_own(sample_run: Run, client: MlflowClient) -> None:
+    names = [model.name for model in client.search_registered_models()]
+    assert names == ["btc-usd-synthetic"]
+    for alias in ("challenger", "champion"):
+        version = client.get_model_version_by_alias("btc-usd-synthetic", alias)
+        assert str(version.version) == sample_run.summary["model_version"]
+        assert version.tags["label"] == "SYNTHETIC"
+
+
+def test_nothing_of_the_run_is_left_in_the_work_folder(sample_run: Run) -> None:
+    assert list((sample_run.home / "work").iterdir()) == []
+
+
+def test_model_loads_and_forecasts_in_a_clean_process(sample_run: Run, tmp_path: Path) -> None:
+    """Outside the repository, and with it off the import path: the model brings its own code."""
+    snapshot = sample_run.home / "snapshots" / sample_run.summary["snapshot_hash"]
+    script = f"""
+        import sys
+        sys.path = [p for p in sys.path if p and p != {str(REPO)!r}]
+        sys.meta_path = [f for f in sys.meta_path if "editable" not in str(f).lower()]
+        import mlflow, pandas
+        model = mlflow.pyfunc.load_model("models:/btc-usd-synthetic@challenger")
+        candles = pandas.read_parquet({str(snapshot / "candles.parquet")!r})
+        candles["open_time"] = candles["open_time"].dt.tz_localize(None)
+        model.predict(candles.tail(200)).to_parquet("forecast.parquet")
+        import models
+        assert {str(sample_run.home)!r} in models.__file__, models.__file__
+    """
+    uri = f"sqlite:///{sample_run.home / 'mlflow.db'}"
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=tmp_path,
+        env=environment(tmp_path, MLFLOW_TRACKING_URI=uri),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    forecast = pd.read_parquet(tmp_path / "forecast.parquet")
+    assert list(forecast["step"]) == [1, 2]
+    assert list(forecast["target_date"].dt.strftime("%Y-%m-%d")) == ["2025-07-01", "2025-07-02"]
+    assert (forecast["q0.05_usd"] < forecast["q0.95_usd"]).all()
+
+
+def test_model_answers_over_http(sample_run: Run, tmp_path: Path) -> None:
+    uri, port = f"sqlite:///{sample_run.home / 'mlflow.db'}", free_port()
+    command = [
+        str(BIN / "mlflow"), "models", "serve", "--env-manager", "local", "--port", str(port),
+        "--model-uri", "models:/btc-usd-synthetic@challenger",
+    ]  # fmt: skip
+    snapshot = sample_run.home / "snapshots" / sample_run.summary["snapshot_hash"]
+    candles = pd.read_parquet(snapshot / "candles.parquet").tail(100)
+    candles["open_time"] = candles["open_time"].dt.strftime("%Y-%m-%dT%H:%M:%S")
+    log = tmp_path / "serve.log"
+    env = environment(tmp_path, MLFLOW_TRACKING_URI=uri)
+    with running(command, env=env, cwd=tmp_path, log=log):
+        wait_for(f"http://127.0.0.1:{port}/health", log)
+        reply = requests.post(
+            f"http://127.0.0.1:{port}/invocations",
+            json={"dataframe_split": candles.to_dict(orient="split", index=False)},
+            timeout=60,
+        )
+    assert reply.status_code == 200, reply.text
+    rows = reply.json()["predictions"]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert all(row["q0.5_usd"] > 0 for row in rows)
+
+
+def test_verdict_knows_signal_from_noise(retrain: Callable[..., Run]) -> None:
+    planted = retrain("--source", "sample:planted", "--as-of", "2025-06-30")
+    noise = retrain("--source", "sample:random-walk", "--as-of", "2025-06-30")
+    assert planted.summary["verdict"] == "skill"
+    assert noise.summary["verdict"] != "skill"
+
+
+def test_reproduction_is_labelled_and_gets_no_alias(retrain: Callable[..., Run]) -> None:
+    """The classroom recipe with fewer units and epochs, on closes alone."""
+    small = ("--set", "units=4", "--set", "dense_units=4", "--set", "epochs=1")
+    run = retrain("--source", "sample", "--as-of", "2025-06-30", "--preset", "assignment", *small)
+    assert run.summary["aliases"] == []
+    assert set(run.summary["metrics"]) == {"assignment", "naive"}
+    assert "reproduction: leaks the future, never promoted" in run.stdout
+    report = Path(run.summary["artifacts"]["report"]).read_text()
+    assert "leaks the future, never promoted" in report
+
+
+def test_close_only_file_leaves_features_out_and_says_so(
+    retrain: Callable[..., Run], sample_run: Run, tmp_path: Path
+) -> None:
+    snapshot = sample_run.home / "snapshots" / sample_run.summary["snapshot_hash"]
+    candles = pd.read_parquet(snapshot / "candles.parquet").tail(600)
+    days = candles["open_time"].dt.strftime("%Y-%m-%d")
+    path = tmp_path / "closes.csv"
+    pd.DataFrame({"Close": candles["close"], "DATE": days})[::-1].to_csv(path, index=False)
+    run = retrain("--source", f"csv:{path}", *QUICK)
+    assert run.summary["features_left_out"] == ["log_range", "log_volume_ratio"]
+    assert "log_range, log_volume_ratio" in run.stdout
+    assert run.summary["registered_model"] == "btc-usd"
+    assert run.summary["as_of"] == "2025-06-30"
+
+
+def test_same_seed_gives_the_same_numbers_again(
+    retrain: Callable[..., Run], sample_run: Run
+) -> None:
+    again = retrain("--source", "sample", "--as-of", "2025-06-30", *QUICK)
+    assert again.summary["metrics"] == sample_run.summary["metrics"]
+    paths = [run.summary["artifacts"]["predictions"] for run in (again, sample_run)]
+    pd.testing.assert_frame_equal(*map(pd.read_parquet, paths), check_exact=True)
+    assert os.path.realpath(paths[0]) != os.path.realpath(paths[1])

@@ -1,0 +1,92 @@
+"""Real servers for tests: started on a free port of this machine, stopped at the end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+from matplotlib import get_configdir
+
+REPO = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[str], *, env: dict[str, str], cwd: Path, log: Path) -> Iterator[None]:
+    """Run a command in the background, in a process group of its own that is ended afterwards."""
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            command, env=env, cwd=cwd, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, 15)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+
+
+def wait_for(url: str, log: Path, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if requests.get(url, timeout=2).ok:
+                return
+        except requests.RequestException:
+            pass
+        time.sleep(0.3)
+    raise TimeoutError(f"{url} did not answer in {seconds} s:\n{log.read_text()[-3000:]}")
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Environment of a user with an empty home: nothing of the tests' own settings."""
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PREFECT_", "MLFLOW_", "BTC_"))
+    }
+    path = f"{BIN}{os.pathsep}{inherited.get('PATH', '')}"
+    own = {"BTC_HOME": str(home), "PATH": path, "HOME": str(home), "MPLCONFIGDIR": get_configdir()}
+    return inherited | own | more
+
+
+@contextmanager
+def prefect_server(folder: Path) -> Iterator[str]:
+    """A Prefect server with a database of its own; gives its API address."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port, log = free_port(), folder / "server.log"
+    env = environment(folder, PREFECT_HOME=str(folder), PREFECT_SERVER_ANALYTICS_ENABLED="false")
+    command = [str(BIN / "prefect"), "server", "start", "--port", str(port)]
+    with running(command, env=env, cwd=folder, log=log):
+        wait_for(f"http://127.0.0.1:{port}/api/health", log)
+        yield f"http://127.0.0.1:{port}/api"
+
+
+def btc(
+    *arguments: str, env: dict[str, str], cwd: Path, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run `btc` as a user does."""
+    return subprocess.run(
+        [str(BIN / "btc"), *arguments],
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
