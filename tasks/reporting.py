@@ -41,6 +41,15 @@ from tasks.stage import stage
 from tasks.tracking import connect
 
 
+CAPTIONS = {
+    "prices": "Actual and forecast price of the next day, on all test days",
+    "recent": "The last 60 test days",
+    "loss": "Loss by epoch: mean squared error of the scaled targets",
+    "residuals": "Errors of the next day's forecast",
+    "reliability": "How often the price fell below each quantile",
+}
+
+
 @stage("report", retries=3)
 def report(
     config: RetrainConfig,
@@ -103,7 +112,10 @@ def _write_report(
         (folder / "plots" / f"{name}.png").write_bytes(png)
     shutil.copyfile(predictions, folder / "predictions.parquet")
     (folder / "report.md").write_text(markdown, encoding="utf-8")
-    page = render_html(markdown, plots, title=f"btc-daily {summary['symbol']} {summary['as_of']}")
+    captioned = {CAPTIONS[name]: png for name, png in plots.items()}
+    page = render_html(
+        markdown, captioned, title=f"btc-daily {summary['symbol']} {summary['as_of']}"
+    )
     (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
 

@@ -1,0 +1,27 @@
+"""`make bench`: print every figure."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tasks.home import prepare_environment
+
+
+def main() -> None:
+    """Run every benchmark on a file of daily candles, or on the synthetic sample."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--data", type=Path, help="CSV file of daily candles")
+    data = parser.parse_args().data
+    source = f"csv:{data.absolute()}" if data else "sample"
+    prepare_environment()
+
+    from bench import retrain, windows
+
+    print(f"Source: {source}{'' if data else ' (SYNTHETIC)'}")
+    windows.run()
+    retrain.run(source)
+
+
+if __name__ == "__main__":
+    main()
