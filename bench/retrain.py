@@ -1,4 +1,4 @@
-"""A whole retrain on a warm Prefect server, by stage, and its fit against the classroom recipe's."""
+"""A whole retrain on a warm Prefect server, by stage, and its fit against the classroom fit."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ def run() -> None:
     view = _peak_mb(lambda: make_windows(values, LOOKBACK))
     copied = _peak_mb(lambda: np.ascontiguousarray(make_windows(values, LOOKBACK)))
     print(
-        f"windows of {N_ROWS:,} rows x lookback {LOOKBACK}: beside the {values.nbytes / 1e6:.0f} MB "
-        f"of the series, views take {view:.3f} MB, copies {copied:.0f} MB"
+        f"windows of {N_ROWS:,} rows x lookback {LOOKBACK}: beside {values.nbytes / 1e6:.0f} MB of "
+        f"series, views take {view:.3f} MB, copies {copied:.0f} MB"
     )
 
 

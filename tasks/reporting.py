@@ -40,7 +40,6 @@ from tasks.home import home
 from tasks.stage import stage
 from tasks.tracking import connect
 
-
 CAPTIONS = {
     "prices": "Actual and forecast price of the next day, on all test days",
     "recent": "The last 60 test days",
