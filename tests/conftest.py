@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import datetime as dt
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+# Before the first import of Prefect, MLflow or TensorFlow, and gone when the tests end.
+_state = tempfile.TemporaryDirectory(prefix="btc-daily-tests-", ignore_cleanup_errors=True)
+os.environ |= {"BTC_HOME": _state.name, "PREFECT_HOME": f"{_state.name}/prefect"}
+for _name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_PROFILE"):
+    os.environ.pop(_name, None)
+
+from tasks.home import prepare_environment  # noqa: E402
+
+prepare_environment()
+
+from models.candles import digest_candles  # noqa: E402
+from models.config import Judging, Recipe, RetrainConfig  # noqa: E402
+from models.forecaster import Forecaster, fit_forecaster  # noqa: E402
+from models.records import CandlesRecord, ScaledRecord, SnapshotRecord  # noqa: E402
+from models.sample import make_sample  # noqa: E402
+from models.windows import WindowSet  # noqa: E402
+from tasks.files import write_frame  # noqa: E402
+from tasks.scaling import ScaledArrays, read_scaled, scale  # noqa: E402
+from tasks.windowing import read_windows, window  # noqa: E402
+
+LAST_DAY = dt.date(2024, 12, 31)
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of all state, one for each test; not made yet."""
+    monkeypatch.setenv("BTC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def candles() -> pd.DataFrame:
+    """Four hundred synthetic days."""
+    return make_sample(LAST_DAY, n_days=400)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Callable[..., Recipe]:
+    """Make a recipe that trains in a second."""
+
+    def make(cell: str = "lstm", target: str = "log_return", **more: Any) -> Recipe:
+        small = {"units": 4, "lookback": 8, "horizon": 3, "epochs": 2, "batch_size": 64}
+        return Recipe.model_validate({"cell": cell, "target": target} | small | more)
+
+    return make
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What the stages before training leave."""
+
+    config: RetrainConfig
+    candles: pd.DataFrame
+    record: ScaledRecord
+    arrays: ScaledArrays
+    windows: WindowSet
+
+    def fit(self) -> tuple[Forecaster, dict[str, list[float]]]:
+        return fit_forecaster(
+            self.config.recipe,
+            self.record.features_used,
+            self.windows,
+            self.arrays.scalers,
+            self.arrays.close,
+            lambda epoch, losses: None,
+        )
+
+
+def body(task: Any) -> Callable[..., Any]:
+    """The function of a stage, without Prefect."""
+    return task.fn.__wrapped__  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def run_stages(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Stages]:
+    """Run the real stages scale and window on a candle frame, on disk but without Prefect."""
+
+    def run(frame: pd.DataFrame, recipe: Recipe) -> Stages:
+        folder = tmp_path_factory.mktemp("stages")
+        config = RetrainConfig(recipe=recipe, judging=Judging(bootstrap_samples=100))
+        path = folder / "candles.parquet"
+        write_frame(frame, path)
+        source = CandlesRecord(path=path, label="sample", synthetic=True, n_rows=len(frame))
+        snapshot = SnapshotRecord(
+            folder=folder,
+            sha256=digest_candles(frame),
+            symbol=config.symbol,
+            source="sample",
+            synthetic=True,
+            n_rows=len(frame),
+            first_day=frame["open_time"].iloc[0].date(),
+            as_of=frame["open_time"].iloc[-1].date(),
+        )
+        record = body(scale)(source, snapshot, config)
+        body(window)(record, recipe)
+        return Stages(
+            config, frame, record, read_scaled(record.folder), read_windows(record.folder, recipe)
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fitted(
+    run_stages: Callable[..., Stages], tiny_recipe: Callable[..., Recipe]
+) -> Callable[..., tuple[Stages, Forecaster]]:
+    """Fit a tiny recipe once for all tests."""
+
+    @cache
+    def fit(cell: str = "lstm", target: str = "log_return") -> tuple[Stages, Forecaster]:
+        stages = run_stages(make_sample(LAST_DAY, n_days=400), tiny_recipe(cell, target))
+        return stages, stages.fit()[0]
+
+    return fit

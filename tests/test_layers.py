@@ -1,0 +1,131 @@
+"""Imports run one way, and what is pure stays pure; read from the source, without importing it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parent.parent
+ALLOWED = {
+    "models": {"models"},
+    "tasks": {"tasks", "models"},
+    "flows": {"flows", "tasks", "models"},
+}
+IMPURE = {
+    "prefect", "requests", "sqlalchemy", "httpx", "urllib", "http", "socket", "sqlite3",
+    "subprocess", "time", "tempfile",
+}  # fmt: skip
+ENVIRONMENT = {"environ", "environb", "getenv"}
+CLOCK = {"now", "utcnow", "today"}
+# Prefect puts a flow file's folder first on the import path: these would shadow the packages.
+SHADOWS = ("flows/tasks.py", "flows/models.py", "flows/tasks", "flows/models")
+
+
+def find_faults(root: Path) -> list[str]:
+    """Everything under root/{models,tasks,flows} that breaks the layers, as 'file:line what'."""
+    faults = [f"{name} shadows a package" for name in SHADOWS if (root / name).exists()]
+    for layer in ALLOWED:
+        for path in sorted((root / layer).rglob("*.py")):
+            name = path.relative_to(root).as_posix()
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                faults += [f"{name}:{node.lineno} {fault}" for fault in _faults_of(node, name)]
+    return faults
+
+
+def _faults_of(node: ast.AST, name: str) -> list[str]:
+    layer = name.partition("/")[0]
+    faults = []
+    for module in _imported(node, name):
+        top = module.partition(".")[0]
+        if top in ALLOWED and top not in ALLOWED[layer]:
+            faults.append(f"{layer} imports {module}")
+        if layer == "models" and (top in IMPURE or _is_mlflow_elsewhere(top, name)):
+            faults.append(f"models imports {module}")
+    if layer == "flows" or not isinstance(node, ast.Attribute | ast.ImportFrom):
+        return faults
+    used = [node.attr] if isinstance(node, ast.Attribute) else [a.name for a in node.names]
+    forbidden = CLOCK | ENVIRONMENT if layer == "models" else CLOCK
+    return faults + [f"{layer} uses {word}" for word in used if word in forbidden]
+
+
+def _imported(node: ast.AST, name: str) -> list[str]:
+    """Absolute names of the modules that a node imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        above = Path(name).parts[: -node.level] if node.level else ()
+        if node.module:
+            return [".".join([*above, node.module])]
+        return [".".join([*above, alias.name]) for alias in node.names]
+    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        called = node.func.id if isinstance(node.func, ast.Name) else called
+        if called in {"import_module", "__import__"}:
+            return [str(node.args[0].value)]
+    return []
+
+
+def _is_mlflow_elsewhere(top: str, name: str) -> bool:
+    return top == "mlflow" and name != "models/pyfunc.py"
+
+
+def test_imports_run_one_way_and_models_stay_pure() -> None:
+    assert find_faults(REPO) == []
+
+
+def test_every_package_was_read() -> None:
+    for layer in ALLOWED:
+        assert len(list((REPO / layer).rglob("*.py"))) > 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("models/a.py", "from tasks.files import read_frame"),
+        ("models/a.py", "import flows.retrain"),
+        ("models/deep/a.py", "def f():\n    from tasks import files"),
+        ("models/a.py", "import importlib\nimportlib.import_module('tasks.files')"),
+        ("models/a.py", "from .. import tasks"),
+        ("tasks/a.py", "from flows.retrain import retrain"),
+        ("tasks/sources/a.py", "import flows"),
+        ("models/a.py", "import prefect"),
+        ("models/a.py", "from prefect import task"),
+        ("models/a.py", "import requests"),
+        ("models/a.py", "from sqlalchemy.exc import OperationalError"),
+        ("models/a.py", "import mlflow"),
+        ("models/a.py", "import os\nx = os.environ['BTC_HOME']"),
+        ("models/a.py", "from os import environ"),
+        ("models/a.py", "import os\nx = os.getenv('BTC_HOME')"),
+        ("models/a.py", "import time"),
+        ("models/a.py", "import datetime as dt\ndt.datetime.now(dt.UTC)"),
+        ("models/a.py", "import datetime as dt\nclock = dt.date.today"),
+        ("models/a.py", "import pandas as pd\npd.Timestamp.utcnow()"),
+        ("tasks/a.py", "import datetime as dt\ndt.datetime.now(dt.UTC)"),
+        ("flows/tasks.py", ""),
+        ("flows/models.py", ""),
+    ],
+)
+def test_a_broken_rule_is_found(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    assert len(find_faults(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("models/pyfunc.py", "import mlflow\nfrom models.config import Recipe"),
+        ("models/a.py", "from .config import Recipe\nfrom . import windows"),
+        ("tasks/a.py", "import os, time, mlflow\nfrom models import config\nos.environ.get('A')"),
+        ("flows/a.py", "from tasks.home import home\nimport models.config"),
+        ("flows/cli.py", "import datetime as dt\ndt.datetime.now(dt.UTC)"),
+    ],
+)
+def test_what_is_allowed_is_left_alone(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    assert find_faults(tmp_path) == []
