@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,18 @@ from tests.flows.test_retrain import STAGES
 from tests.servers import BIN, REPO, environment, prefect_server, running
 
 pytestmark = pytest.mark.server
+
+
+def wait_for_scheduled(api: str) -> str:
+    """The start of the first run that the server's own scheduler has planned."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        body = {"sort": "EXPECTED_START_TIME_ASC"}
+        runs = requests.post(f"{api}/flow_runs/filter", json=body, timeout=10).json()
+        if runs:
+            return str(runs[0]["expected_start_time"])
+        time.sleep(1)
+    raise TimeoutError("the scheduler planned no run within a minute")
 
 
 def test_deployed_retrain_runs_on_a_worker(tmp_path: Path) -> None:
@@ -41,6 +54,8 @@ def test_deployed_retrain_runs_on_a_worker(tmp_path: Path) -> None:
         assert (schedule["cron"], schedule["timezone"]) == ("20 0 * * *", "UTC")
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert "recipe" in json.dumps(deployment["parameter_openapi_schema"])
+
+        assert wait_for_scheduled(api).endswith("T00:20:00Z")
 
         worker = [str(BIN / "prefect"), "worker", "start", "--pool", "btc"]
         with running(worker, env=env, cwd=tmp_path, log=tmp_path / "worker.log"):
