@@ -96,7 +96,7 @@ class Recipe(_Frozen):
     """scikit-learn scaler of features and target."""
     scale_on: Literal["train", "all"] = "train"
     """Rows that the scaler is fitted on; 'all' leaks the future, for the reproduction only."""
-    validation_share: float = Field(0.1, gt=0, lt=0.5)
+    validation_share: float = Field(0.1, ge=0.01, lt=0.5)
     """Last part of the training windows, held out for early stopping and error quantiles."""
     epochs: int = Field(40, ge=1, le=1000)
     """Passes over the training windows at most."""
@@ -121,7 +121,7 @@ class Recipe(_Frozen):
         if not isinstance(data, dict):
             return data
         name = data.get("preset", "default")
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise ValueError(f"unknown preset {name!r}{nearest(str(name), PRESETS)}")
         filled = {**PRESETS[name], **data}
         if filled.get("target") == "price":
@@ -168,7 +168,7 @@ class RepairPolicy(_Frozen):
 class Judging(_Frozen):
     """How the forecaster is measured against naive persistence."""
 
-    test_share: float = Field(0.15, gt=0, lt=0.9)
+    test_share: float = Field(0.15, ge=0.01, lt=0.9)
     """Last part of the windows, seen by nothing before evaluation."""
     bootstrap_samples: int = Field(2000, ge=100, le=100_000)
     """Resamples of the block bootstrap for the interval of the skill."""

@@ -57,7 +57,7 @@ def _words(expected: str) -> list[str]:
 def _parse_value(key: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise InputError(f"--set {key}: cannot read the value {text!r}") from error
 
 
@@ -107,7 +107,7 @@ def parse_config(text: str, name: str) -> dict[str, Any]:
         raise InputError(f"--config {name}: expected a .toml, .yaml, .yml or .json file")
     try:
         values = tomllib.loads(text) if ending == "toml" else yaml.safe_load(text)
-    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"--config {name}: not valid {ending.upper()}: {reason}") from error
     if not isinstance(values, dict):

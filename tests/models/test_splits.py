@@ -1,0 +1,65 @@
+"""Folds are in the order of time, purged by the horizon, and as large as they say."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.errors import InputError
+from models.splits import MIN_TEST, MIN_TRAIN, MIN_VALIDATION, Fold, make_fold
+
+sizes = {
+    "first_row": st.integers(0, 60),
+    "lookback": st.integers(1, 200),
+    "horizon": st.integers(1, 60),
+    "test_share": st.floats(0.01, 0.89),
+    "validation_share": st.floats(0.01, 0.49),
+}
+
+
+def test_hand_computed_fold():
+    fold = make_fold(
+        120, first_row=1, lookback=10, horizon=3, test_share=0.2, validation_share=0.25
+    )
+    # Origins 10…116, of which int(107 x 0.8) = 85 come before the test; two are purged each time.
+    assert fold == Fold(
+        train=range(10, 70), validation=range(72, 93), test=range(95, 117), train_rows=range(1, 73)
+    )
+
+
+@settings(deadline=None, max_examples=300)
+@given(n_rows=st.integers(1, 3000), **sizes)
+def test_parts_share_no_target_and_no_row_is_read_that_is_not_there(n_rows, **shares):
+    try:
+        fold = make_fold(n_rows, **shares)
+    except InputError:
+        return
+    horizon, lookback = shares["horizon"], shares["lookback"]
+    for earlier, later in ((fold.train, fold.validation), (fold.validation, fold.test)):
+        last_target, first_target = earlier[-1] + horizon, later[0] + 1
+        assert last_target == first_target - 1
+    assert fold.train[0] - lookback + 1 == shares["first_row"] == fold.train_rows[0]
+    assert fold.train_rows[-1] == fold.train[-1] + horizon
+    assert fold.test[-1] + horizon == n_rows - 1
+    assert len(fold.train) >= MIN_TRAIN
+    assert len(fold.validation) >= MIN_VALIDATION
+    assert len(fold.test) >= MIN_TEST
+
+
+@settings(deadline=None, max_examples=200)
+@given(n_rows=st.integers(0, 200), **sizes)
+def test_the_number_that_is_asked_for_is_enough_and_one_fewer_is_not(n_rows, **shares):
+    try:
+        make_fold(n_rows, **shares)
+    except InputError as error:
+        needed = int(re.search(r"at least (\d+)", str(error)).group(1))
+        assert str(error).startswith(f"too few candles: {n_rows} rows")
+    else:
+        return
+    make_fold(needed, **shares)
+    for fewer in {needed - 1, (needed + n_rows) // 2, n_rows} - {needed}:
+        with pytest.raises(InputError, match=f"at least {needed}"):
+            make_fold(fewer, **shares)
