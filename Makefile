@@ -27,6 +27,7 @@ up: $(READY)  ## Prefect server, deployments and a worker, in the foreground
 
 setup: $(READY)
 
+# The lock is whole, so that nothing is left to resolve (--no-deps).
 # Stamped last, so that an interrupted set-up is done again; a finished one costs nothing.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "btc-daily needs Python 3.11, 3.12 or 3.13; this is %d.%d. Name one: make PYTHON=python3.12" % v[:2])'
@@ -37,7 +38,7 @@ ifneq ($(UV),)
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 else
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif
 	@touch $@

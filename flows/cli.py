@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.console import hushed_imports, print_summary, show_stages
+from models.calendar import newest_closed_day, resolve_as_of
 from models.config import PRESETS, REPRODUCTION_LABEL, Recipe
 from models.errors import InputError
 from models.overrides import make_config
@@ -78,7 +80,12 @@ def retrain(
     given = {key: value for key, value in options.items() if value is not None}
     checked = make_config(values | given, assignments or [])
     _check_writable(json_file)
+    # Before TensorFlow is loaded and a Prefect server started; the flow checks it again.
+    resolve_as_of(checked.as_of, newest_closed_day(dt.datetime.now(dt.UTC)))
     prepare_environment()
+    with hushed_imports():
+        from tasks.preflight import check_request
+    check_request(checked)
     with hushed_imports():
         from flows.retrain import retrain as flow
         from models.naming import run_labels

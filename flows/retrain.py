@@ -11,13 +11,12 @@ from models.calendar import newest_closed_day, resolve_as_of
 from models.config import RetrainConfig
 from models.records import seconds_by_stage
 from tasks.evaluation import evaluate
-from tasks.home import check_home
 from tasks.ingestion import ingest
+from tasks.preflight import check_request
 from tasks.registration import register
 from tasks.reporting import report
 from tasks.scaling import scale
 from tasks.snapshot import snapshot
-from tasks.tracking import check_tracking
 from tasks.training import train
 from tasks.validation import validate
 from tasks.windowing import window
@@ -26,8 +25,7 @@ from tasks.windowing import window
 @flow(name="retrain", flow_run_name="retrain-{config.source}-{config.recipe.cell}")
 def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa: B008
     """Retrain on the candles up to the newest closed one and return the run's summary."""
-    check_home()
-    check_tracking()
+    check_request(config)
     newest_closed = newest_closed_day(flow_run.scheduled_start_time)
     as_of = resolve_as_of(config.as_of, newest_closed)
 
