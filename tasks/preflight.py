@@ -1,0 +1,18 @@
+"""What can be seen to be wrong before any work begins."""
+
+from __future__ import annotations
+
+from models.candles import COLUMNS
+from models.config import RetrainConfig
+from models.features import usable_features
+from tasks.home import check_home
+from tasks.sources import is_synthetic
+from tasks.tracking import check_tracking
+
+
+def check_request(config: RetrainConfig) -> None:
+    """Raise InputError for a state folder, tracking server, source or feature that is no use."""
+    is_synthetic(config.source)
+    usable_features(config.recipe.features, COLUMNS)
+    check_home()
+    check_tracking()
