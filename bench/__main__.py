@@ -16,9 +16,10 @@ def main() -> None:
     source = f"csv:{data.absolute()}" if data else "sample"
     prepare_environment()
 
-    from bench import retrain, windows
+    from bench import ingestion, retrain, windows
 
     print(f"Source: {source}{'' if data else ' (SYNTHETIC)'}")
+    ingestion.run()
     windows.run()
     retrain.run(source)
 

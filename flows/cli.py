@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import sys
 from importlib.metadata import version
@@ -13,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows.cli_data import data, ingest, settle_source
 from flows.console import hushed_imports, print_summary, show_stages
-from models.calendar import newest_closed_day, resolve_as_of
 from models.config import PRESETS, REPRODUCTION_LABEL, Recipe
-from models.errors import InputError
+from models.errors import InputError, SourceError
 from models.overrides import make_config
 from tasks.files import read_config, write_text
 from tasks.home import prepare_environment
@@ -27,6 +26,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(ingest)
+app.add_typer(data, name="data")
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,7 +52,9 @@ def _options(
 def retrain(
     source: Annotated[
         str | None,
-        typer.Option(help="Where candles come from: sample (SYNTHETIC) or csv:PATH."),
+        typer.Option(
+            help="exchange:ID, csv:PATH, sample (SYNTHETIC) or auto (exchange, else sample)."
+        ),
     ] = None,
     as_of: Annotated[
         str | None,
@@ -62,6 +65,10 @@ def retrain(
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Recipe to start from; `btc presets` lists them.")
+    ] = None,
+    exchange_url: Annotated[
+        str | None,
+        typer.Option(help="Base address in place of the exchange's own; or BTC_EXCHANGE_URL."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="YAML, TOML or JSON file with configuration keys.")
@@ -77,11 +84,12 @@ def retrain(
     """Retrain on all candles up to a day: judge, register and report the new model."""
     values = read_config(config) if config else {}
     options = {"source": source, "as_of": as_of, "cell": cell, "preset": preset}
+    options |= {"exchange_url": exchange_url}
     given = {key: value for key, value in options.items() if value is not None}
     checked = make_config(values | given, assignments or [])
     _check_writable(json_file)
-    # Before TensorFlow is loaded and a Prefect server started; the flow checks it again.
-    resolve_as_of(checked.as_of, newest_closed_day(dt.datetime.now(dt.UTC)))
+    # Before TensorFlow is loaded and a Prefect server started; the flow checks the day again.
+    checked, note = settle_source(checked)
     prepare_environment()
     with hushed_imports():
         from tasks.preflight import check_request
@@ -95,6 +103,8 @@ def retrain(
     summary = flow(checked)
     if json_file:
         write_text(json.dumps(summary, indent=2) + "\n", json_file)
+    if note:
+        print(f"\n{note}")
     notes = run_labels(summary["synthetic"], summary["reproduction"])
     print_summary(summary, metrics_table(summary), notes, ui_command())
 
@@ -117,9 +127,12 @@ def _check_writable(path: Path | None) -> None:
 
 
 def main() -> None:
-    """Run `btc`; exit with 2 and one line for what the user can mend."""
+    """Run `btc`; exit with one line: 2 for what the user can mend, 1 for a source's failure."""
     try:
         app()
     except InputError as error:
         print(f"btc: {error}", file=sys.stderr)
         sys.exit(2)
+    except SourceError as error:
+        print(f"btc: {error}", file=sys.stderr)
+        sys.exit(1)

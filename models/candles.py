@@ -83,17 +83,22 @@ def digest_candles(candles: pd.DataFrame) -> str:
     Raises ValueError for values that are missing, since those have no one byte pattern.
     """
     frame = _with_schema(candles)
-    if frame.isna().to_numpy().any():
+    if any(frame[name].isna().any() for name in frame.columns):
         raise ValueError("expected candles without missing values, received NaN")
-    frame = frame.sort_values(list(frame.columns))
+    if not frame["open_time"].is_unique:
+        frame = frame.sort_values(list(frame.columns))
+    frame["open_time"] = frame["open_time"].dt.tz_localize(None)
+    return hash_columns((str(name), frame[name].to_numpy()) for name in frame.columns)
+
+
+def hash_columns(columns: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Hash columns sorted by `open_time` as `digest_candles` says; times are datetime64[us]."""
     digest = hashlib.sha256()
-    for name in frame.columns:
-        if name == "open_time":
-            values = frame[name].dt.tz_localize(None).to_numpy().astype("<i8")
-        else:
-            values = (frame[name].to_numpy() + 0.0).astype("<f8")  # -0.0 is 0.0
-        digest.update(f"{name}:{len(values)}:".encode())
-        digest.update(values.tobytes())
+    for name, values in columns:
+        # -0.0 + 0.0 is 0.0
+        numbers = values.astype("<i8") if name == "open_time" else (values + 0.0).astype("<f8")
+        digest.update(f"{name}:{len(numbers)}:".encode())
+        digest.update(numbers.data)
     return digest.hexdigest()
 
 
@@ -115,7 +120,9 @@ def _with_schema(candles: pd.DataFrame) -> pd.DataFrame:
     types = {name: "float64" for name in candles.columns if name != "open_time"}
     frame = candles[[name for name in COLUMNS if name in candles.columns]].astype(types)
     frame["open_time"] = frame["open_time"].dt.tz_convert("UTC").dt.as_unit("us")
-    return frame.sort_values("open_time", kind="stable").reset_index(drop=True)
+    if not frame["open_time"].is_monotonic_increasing:
+        frame = frame.sort_values("open_time", kind="stable")
+    return frame.reset_index(drop=True)
 
 
 def _check_days(open_time: pd.Series, newest_closed: dt.date) -> None:

@@ -176,15 +176,52 @@ class Judging(_Frozen):
     """Length of a block, in days; longer than the memory of the daily errors."""
 
 
+class Ingestion(_Frozen):
+    """How candles are taken from an exchange into the store, and what is refused on the way."""
+
+    start: dt.date = dt.date(2011, 1, 1)
+    """First day that is asked for when the store is empty; venues answer from their own first."""
+    refetch_days: int = Field(3, ge=1, le=365)
+    """Newest stored days that are fetched again every time, because venues revise them."""
+    max_revision: float = Field(0.05, gt=0)
+    """Largest relative change of a stored price that a venue may make; a larger one is refused."""
+    exchange_url: str = ""
+    """Base address to use in place of the exchange's own; empty: BTC_EXCHANGE_URL, else its own."""
+    cross_check: str = Field("", pattern=r"^(exchange:[a-z0-9]+)?$")
+    """Second source whose closes must agree, such as exchange:kraken; empty: none."""
+    cross_check_symbol: str = ""
+    """What to ask the second source for, such as BTC/USDT; empty: the same symbol."""
+    cross_check_url: str = ""
+    """Base address of the second source; empty: the one given for the first, else its own."""
+    cross_check_since: dt.date = dt.date(2022, 1, 1)
+    """First day whose closes are compared; early years differ between venues."""
+    max_difference: float = Field(0.02, gt=0)
+    """Largest relative difference of the two closes of a day, as a fraction."""
+    on_disagreement: Literal["stop", "continue"] = "stop"
+    """Whether days that differ, or a silent second source, stop the run; else they are warnings."""
+    attempts: int = Field(5, ge=1, le=20)
+    """Requests for one page before giving up."""
+    backoff_s: float = Field(1.0, ge=0, le=60)
+    """Wait before the second attempt, in seconds; it doubles with each attempt, with jitter."""
+    max_wait_s: float = Field(300.0, gt=0, le=3600)
+    """Longest wait between attempts, in seconds, also when the exchange asks for more."""
+    timeout_s: float = Field(10.0, gt=0, le=300)
+    """Seconds without a byte from the exchange before an attempt counts as failed."""
+    secret_block: str = ""
+    """Prefect Secret block with an API key as JSON (apiKey, secret); empty: public access."""
+
+
 class RetrainConfig(_Frozen):
     """One retrain: where candles come from, what is trained, how it is judged."""
 
     source: str = "sample"
-    """Where candles come from: sample, sample:random-walk, sample:planted, or csv:PATH."""
-    symbol: str = Field("BTC/USD", pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}$")
+    """Where candles come from: exchange:ID, csv:PATH, sample, sample:random-walk, or
+    sample:planted; auto: the default exchange if it answers within five seconds, else sample."""
+    symbol: str = Field("BTC/USD", pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}(:[A-Z0-9-]{2,30})?$")
     """What is forecast, as BASE/QUOTE."""
     as_of: dt.date | None = None
     """UTC day of the newest candle that may be used; empty: the day before the scheduled start."""
     recipe: Recipe = Recipe()
     repair: RepairPolicy = RepairPolicy()
     judging: Judging = Judging()
+    ingestion: Ingestion = Ingestion()

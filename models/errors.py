@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend."""
+"""Errors that are told in one line: the user's to mend, or a source's."""
 
 
 class InputError(ValueError):
@@ -6,4 +6,12 @@ class InputError(ValueError):
 
     The message is one line that names what was wrong, what was expected and what to do.
     The command line prints it without a traceback and exits with 2; tasks never retry it.
+    """
+
+
+class SourceError(RuntimeError):
+    """A source of candles did not answer, or not with candles that can be used.
+
+    The message is one line that names the source and what came. Trying again later may help;
+    the command line prints it without a traceback and exits with 1.
     """

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+from models.candles import Finding
 
 
 class Record(BaseModel):
@@ -16,18 +19,6 @@ class Record(BaseModel):
     seconds: float = 0.0
 
 
-class CandlesRecord(Record):
-    """Candles as a source gave them: a Parquet file in the run's work folder."""
-
-    path: Path
-    label: str
-    synthetic: bool
-    n_rows: int
-
-    def __str__(self) -> str:
-        return f"{self.n_rows:,} candles from {self.label}"
-
-
 class Fault(BaseModel):
     """One finding of the validation."""
 
@@ -35,6 +26,36 @@ class Fault(BaseModel):
     kind: str
     severity: str
     message: str
+
+
+def as_faults(findings: Iterable[Finding]) -> tuple[Fault, ...]:
+    """Turn findings of the checks into what a record carries."""
+    return tuple(
+        Fault(kind=found.kind, severity=found.severity, message=found.message) for found in findings
+    )
+
+
+def report_rows(findings: Iterable[Fault], repairs: Iterable[str]) -> list[dict[str, str]]:
+    """Rows of the validation report: severity, check and finding, errors first."""
+    rows = [
+        {"severity": found.severity, "check": found.kind, "finding": found.message}
+        for found in sorted(findings, key=lambda found: (found.severity, found.kind))
+    ]
+    rows += [{"severity": "repaired", "check": "repair", "finding": text} for text in repairs]
+    return rows or [{"severity": "ok", "check": "all", "finding": "nothing found"}]
+
+
+class CandlesRecord(Record):
+    """Candles as a source gave them: a Parquet file in the run's work folder."""
+
+    path: Path
+    label: str
+    synthetic: bool
+    n_rows: int
+    findings: tuple[Fault, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.n_rows:,} candles from {self.label}"
 
 
 class CheckedRecord(Record):

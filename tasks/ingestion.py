@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from models.config import RetrainConfig
-from models.records import CandlesRecord
+from models.records import CandlesRecord, as_faults
 from tasks.files import write_frame
 from tasks.home import home
 from tasks.sources import fetch_candles
@@ -15,7 +15,9 @@ from tasks.stage import stage
 @stage("ingest", retries=3)
 def ingest(config: RetrainConfig, as_of: dt.date) -> CandlesRecord:
     """Fetch the candles up to `as_of`, as the source gives them."""
-    fetched = fetch_candles(config.source, symbol=config.symbol, last_day=as_of)
+    fetched = fetch_candles(
+        config.source, symbol=config.symbol, last_day=as_of, policy=config.ingestion
+    )
     path = home() / "work" / f"{as_of}-{config.digest()}" / "candles.parquet"
     write_frame(fetched.candles, path)
     return CandlesRecord(
@@ -23,4 +25,5 @@ def ingest(config: RetrainConfig, as_of: dt.date) -> CandlesRecord:
         label=fetched.label,
         synthetic=fetched.synthetic,
         n_rows=len(fetched.candles),
+        findings=as_faults(fetched.findings),
     )

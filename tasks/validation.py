@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 
+from prefect.artifacts import create_table_artifact
+
 from models.candles import check_candles
 from models.config import RepairPolicy
-from models.records import CandlesRecord, CheckedRecord, Fault
+from models.errors import InputError
+from models.records import CandlesRecord, CheckedRecord, Fault, as_faults, report_rows
 from tasks.files import read_frame, write_frame
 from tasks.stage import stage
 
@@ -15,18 +18,28 @@ from tasks.stage import stage
 def validate(
     candles: CandlesRecord, policy: RepairPolicy, as_of: dt.date, newest_closed: dt.date
 ) -> CheckedRecord:
-    """Check the candles up to `as_of`; raises InputError for what cannot be mended."""
-    checked = check_candles(
-        read_frame(candles.path), policy, as_of=as_of, newest_closed=newest_closed
-    )
+    """Check the candles up to `as_of`; raises InputError for what cannot be mended.
+
+    What was found is shown as a Prefect table, also when it stops the run.
+    """
+    try:
+        checked = check_candles(
+            read_frame(candles.path), policy, as_of=as_of, newest_closed=newest_closed
+        )
+    except InputError as error:
+        refused = Fault(kind="refused", severity="error", message=str(error))
+        _show_report((*candles.findings, refused), ())
+        raise
     path = candles.path.with_name("checked.parquet")
     write_frame(checked.candles, path)
+    findings = (*candles.findings, *as_faults(checked.findings))
+    _show_report(findings, checked.repairs)
     return CheckedRecord(
-        path=path,
-        n_rows=len(checked.candles),
-        findings=tuple(
-            Fault(kind=found.kind, severity=found.severity, message=found.message)
-            for found in checked.findings
-        ),
-        repairs=checked.repairs,
+        path=path, n_rows=len(checked.candles), findings=findings, repairs=checked.repairs
+    )
+
+
+def _show_report(findings: tuple[Fault, ...], repairs: tuple[str, ...]) -> None:
+    create_table_artifact(
+        report_rows(findings, repairs), key="validation", description="What the checks found"
     )

@@ -15,7 +15,7 @@ import pytest
 # Before the first import of Prefect, MLflow or TensorFlow, and gone when the tests end.
 _state = tempfile.TemporaryDirectory(prefix="btc-daily-tests-", ignore_cleanup_errors=True)
 os.environ |= {"BTC_HOME": _state.name, "PREFECT_HOME": f"{_state.name}/prefect"}
-for _name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_PROFILE"):
+for _name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_PROFILE", "BTC_STORE"):
     os.environ.pop(_name, None)
 
 from tasks.home import prepare_environment  # noqa: E402

@@ -1,0 +1,29 @@
+"""The snapshots on disk, for people; apart from the task, so that a look needs no Prefect."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+
+from models.candles import digest_candles
+from models.records import SnapshotRecord
+from tasks.files import read_frame
+from tasks.home import home
+
+
+def list_snapshots() -> list[tuple[SnapshotRecord, bool]]:
+    """Every whole snapshot, oldest day first, and whether its candles still have its hash."""
+    found = []
+    for manifest in (home() / "snapshots").glob("*/manifest.json"):
+        facts = json.loads(manifest.read_text(encoding="utf-8"))
+        record = SnapshotRecord.model_validate(facts | {"folder": manifest.parent})
+        found.append((record, _is_intact(record)))
+    return sorted(found, key=lambda pair: (pair[0].as_of, pair[0].sha256))
+
+
+def _is_intact(record: SnapshotRecord) -> bool:
+    try:
+        return digest_candles(read_frame(record.candles_path)) == record.sha256
+    except (OSError, ValueError, pa.ArrowException):
+        return False
