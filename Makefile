@@ -7,8 +7,8 @@ UV := $(shell command -v uv 2>/dev/null)
 
 .PHONY: run test check bench lock setup up clean
 
-run: $(READY)  ## Retrain on the synthetic sample: candles to report
-	@$(BIN)/btc retrain --source sample
+run: $(READY)  ## Retrain: candles of the default exchange, or the synthetic sample, to report
+	@$(BIN)/btc retrain --source auto
 
 test: $(READY)  ## Run every test
 	$(BIN)/python -m pytest

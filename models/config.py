@@ -188,7 +188,7 @@ class Ingestion(_Frozen):
     exchange_url: str = ""
     """Base address to use in place of the exchange's own; empty: BTC_EXCHANGE_URL, else its own."""
     cross_check: str = Field("", pattern=r"^(exchange:[a-z0-9]+)?$")
-    """Second source whose closes must agree, such as exchange:kraken; empty: none."""
+    """Second source that must agree on the closes of fetched days, as exchange:kraken; or none."""
     cross_check_symbol: str = ""
     """What to ask the second source for, such as BTC/USDT; empty: the same symbol."""
     cross_check_url: str = ""

@@ -92,6 +92,7 @@ def run_tags(
         "verdict": evaluation.verdict,
         "code_version": code_version(),
         "repairs": "; ".join(checked.repairs) or "none",
+        "findings": "; ".join(found.message for found in checked.findings) or "none",
     }
     labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
     tags |= {"label": "; ".join(labels)} if labels else {}

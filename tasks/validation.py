@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from prefect import get_run_logger
 from prefect.artifacts import create_table_artifact
 
 from models.candles import check_candles
@@ -40,6 +41,8 @@ def validate(
 
 
 def _show_report(findings: tuple[Fault, ...], repairs: tuple[str, ...]) -> None:
+    for found in findings:
+        get_run_logger().warning("%s: %s", found.kind, found.message)
     create_table_artifact(
         report_rows(findings, repairs), key="validation", description="What the checks found"
     )

@@ -170,6 +170,9 @@ def _checked_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise InputError(f"exchange address {url!r}: expected http://… or https://…")
+    if parts.username or parts.password:
+        # The address is logged with the configuration.
+        raise InputError("exchange address with a user name or password: leave them out")
     return url.rstrip("/")
 
 

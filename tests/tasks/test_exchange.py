@@ -153,6 +153,8 @@ def test_wrong_names_are_the_users_to_mend(exchange):
         ExchangeClient("exchange:bitstam", "BTC/USD", Ingestion())
     with pytest.raises(InputError, match="exchange address 'localhost:80': expected http"):
         ExchangeClient("exchange:kraken", "BTC/USD", Ingestion(exchange_url="localhost:80"))
+    with pytest.raises(InputError, match="leave them out"):
+        ExchangeClient("exchange:kraken", "BTC/USD", Ingestion(exchange_url="http://me:my@host"))
     wrong = ExchangeClient("exchange:kraken", "BTC/USDC", Ingestion(exchange_url=exchange.url))
     with pytest.raises(InputError, match="exchange:kraken has no BTC/USDC; did you mean 'BTC/USD'"):
         fetch(wrong)
