@@ -24,27 +24,24 @@ from tests.replay.market import at, made_candles
 START = "2022-06-01"
 DAY = dt.timedelta(days=1)
 
-# A writer that is killed half-way through its nth file, as a power cut would.
+# A writer that is killed half-way through the bytes of its nth file.
 KILLED = """
 import datetime as dt, os, signal, sys
+import pyarrow.parquet as pq
 from models.config import Ingestion
 from tasks.sources.collection import collect_candles
-from tasks.store import CandleStore
 url, day, n = sys.argv[1], dt.date.fromisoformat(sys.argv[2]), int(sys.argv[3])
-write, written = CandleStore._write, []
+write, begun = pq.write_table, []
 
-def half(self, path, table):
-    written.append(path)
-    if len(written) < n:
-        return write(self, path, table)
-    folder, _, name = path.rpartition("/")
-    os.makedirs(folder, exist_ok=True)
-    with open(f"{folder}/.{name}.part", "wb") as file:
-        file.write(b"PAR1 half a file")
-        file.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
+def half(table, file, **options):
+    begun.append(file)
+    if len(begun) < n:
+        return write(table, file, **options)
+    file.write(b"PAR1 half a file")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
 
-CandleStore._write = half
+pq.write_table = half
 collect_candles("exchange:bitstamp", "BTC/USD", day, Ingestion(exchange_url=url))
 """
 
