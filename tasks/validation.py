@@ -29,18 +29,19 @@ def validate(
         )
     except InputError as error:
         refused = Fault(kind="refused", severity="error", message=str(error))
-        _show_report((*candles.findings, refused), ())
+        show_report((*candles.findings, refused), ())
         raise
     path = candles.path.with_name("checked.parquet")
     write_frame(checked.candles, path)
     findings = (*candles.findings, *as_faults(checked.findings))
-    _show_report(findings, checked.repairs)
+    show_report(findings, checked.repairs)
     return CheckedRecord(
         path=path, n_rows=len(checked.candles), findings=findings, repairs=checked.repairs
     )
 
 
-def _show_report(findings: tuple[Fault, ...], repairs: tuple[str, ...]) -> None:
+def show_report(findings: tuple[Fault, ...], repairs: tuple[str, ...]) -> None:
+    """Log each finding as a warning, and leave all of them as a table in Prefect's UI."""
     for found in findings:
         get_run_logger().warning("%s: %s", found.kind, found.message)
     create_table_artifact(

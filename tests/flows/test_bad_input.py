@@ -127,7 +127,13 @@ def put(row: int, **values: float):
         (put(7, high=1.0), "high < low on "),
     ],
 )
-def test_candles_that_cannot_be_right_leave_what_was_fetched_alone(tmp_path, damage, message):
+def test_candles_that_cannot_be_right_leave_what_was_fetched_alone(
+    tmp_path, damage, message, monkeypatch
+):
+    reports = []
+    monkeypatch.setattr(
+        "tasks.validation.show_report", lambda found, repairs: reports.append(found)
+    )
     path = tmp_path / "candles.parquet"
     frame = damage(make_sample(DAY, n_days=100))
     write_frame(frame, path)
@@ -138,6 +144,8 @@ def test_candles_that_cannot_be_right_leave_what_was_fetched_alone(tmp_path, dam
     assert "\n" not in str(error.value)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+    [[shown]] = reports
+    assert (shown.severity, shown.message) == ("error", str(error.value))
 
 
 def test_too_few_rows_say_how_many_are_needed(run_stages, tiny_recipe):

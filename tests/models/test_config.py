@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from models.config import DEFAULT_LEVELS, PRESETS, Cell, Judging, Recipe, RetrainConfig
+from models.config import DEFAULT_LEVELS, PRESETS, Cell, Ingestion, Judging, Recipe, RetrainConfig
 
 
 def test_configuration_is_frozen_and_hashed_by_content():
@@ -113,9 +113,9 @@ def test_a_symbol_is_base_and_quote(symbol):
 
 
 def test_every_field_has_a_description_for_the_form():
-    for model in (RetrainConfig, Recipe, Judging):
+    for model in (RetrainConfig, Recipe, Judging, Ingestion):
         for name, field in model.model_fields.items():
-            nested = name in {"recipe", "repair", "judging"}
+            nested = name in {"recipe", "repair", "judging", "ingestion"}
             assert nested or field.description, name
 
 
