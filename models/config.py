@@ -215,8 +215,8 @@ class RetrainConfig(_Frozen):
     """One retrain: where candles come from, what is trained, how it is judged."""
 
     source: str = "sample"
-    """Where candles come from: exchange:ID, csv:PATH, sample, sample:random-walk, or
-    sample:planted; auto: the default exchange if it answers within five seconds, else sample."""
+    """Where candles come from: exchange:ID, csv:PATH, sample, sample:random-walk, sample:planted;
+    on the command line also auto, an exchange if it answers and else the sample."""
     symbol: str = Field("BTC/USD", pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}(:[A-Z0-9-]{2,30})?$")
     """What is forecast, as BASE/QUOTE."""
     as_of: dt.date | None = None

@@ -8,6 +8,7 @@ becomes None; each would lose a candle silently.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -141,6 +142,10 @@ def read_keys(secret_block: str) -> dict[str, str]:
         value = cast(Secret[Any], Secret.load(secret_block)).get()
     except ValueError as error:
         raise InputError(f"no Prefect Secret block {secret_block!r}: create it first") from error
+    try:
+        value = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        value = None
     if not isinstance(value, dict) or not value.get("apiKey"):
         raise InputError(f"Secret block {secret_block!r}: expected JSON with apiKey and secret")
     return {name: str(value[name]) for name in names if value.get(name)}

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -146,6 +147,13 @@ def test_an_interrupted_back_fill_keeps_its_pages(exchange):
     collect(exchange, "coinbaseexchange", start=start)
     assert "start=2022-06-01" not in " ".join(exchange.requests)
     pd.testing.assert_frame_equal(stored("coinbaseexchange"), served(exchange))
+
+
+def test_two_runs_at_once_store_what_one_would(exchange):
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: collect(exchange), range(3)))
+    assert sorted(one.n_added for one in found) == [0, 0, len(served(exchange))]
+    pd.testing.assert_frame_equal(stored(), served(exchange))
 
 
 def test_a_small_revision_is_kept_and_logged(exchange):

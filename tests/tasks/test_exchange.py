@@ -8,6 +8,7 @@ import json
 import pandas as pd
 import pyarrow as pa
 import pytest
+from prefect.blocks.system import Secret
 
 from models.candle_table import frame_from_table, merge_candles, table_from_frame
 from models.config import Ingestion
@@ -176,6 +177,28 @@ def test_keys_come_from_the_environment_and_are_never_told(exchange, monkeypatch
     monkeypatch.delenv("BTC_EXCHANGE_KEY")
     monkeypatch.delenv("BTC_EXCHANGE_SECRET")
     assert read_keys("") == {}
+
+
+@pytest.mark.parametrize(
+    "value", ['{"apiKey": "k", "secret": "s"}', {"apiKey": "k", "secret": "s"}]
+)
+def test_keys_may_lie_in_a_secret_block(monkeypatch, value):
+    monkeypatch.setattr("prefect.blocks.system.Secret.load", lambda name: Secret(value=value))
+    assert read_keys("exchange-key") == {"apiKey": "k", "secret": "s"}
+
+
+def test_a_secret_block_that_is_no_use_is_named_and_not_shown(monkeypatch):
+    monkeypatch.setattr("prefect.blocks.system.Secret.load", lambda name: Secret(value="hush"))
+    with pytest.raises(InputError, match="'exchange-key': expected JSON") as error:
+        read_keys("exchange-key")
+    assert "hush" not in str(error.value)
+
+    def absent(name):
+        raise ValueError(f"Unable to find block document named {name}")
+
+    monkeypatch.setattr("prefect.blocks.system.Secret.load", absent)
+    with pytest.raises(InputError, match="no Prefect Secret block 'exchange-key'"):
+        read_keys("exchange-key")
 
 
 def test_auto_takes_the_exchange_when_it_answers_and_the_sample_when_not(exchange):
