@@ -31,16 +31,24 @@ class Collected:
     findings: tuple[Finding, ...]
 
 
-def collect_candles(source: str, symbol: str, as_of: dt.date, policy: Ingestion) -> Collected:
+def collect_candles(
+    source: str,
+    symbol: str,
+    as_of: dt.date,
+    policy: Ingestion,
+    keys: dict[str, str] | None = None,
+) -> Collected:
     """Bring the store of an exchange's daily candles up to `as_of` and return them.
 
-    Asked for are the days that the store misses and its newest `refetch_days`.
+    Asked for are the days that the store misses and its newest `refetch_days`. `keys` are those
+    of `read_keys`, unless given.
 
     Raises SourceError, storing nothing of the page at fault, for an exchange that does not
     answer or not with `as_of`, for a price revised by more than `max_revision`, and for a close
     that differs from the second source's; InputError for what the user can mend.
     """
-    client = ExchangeClient(source, symbol, policy, read_keys(policy.secret_block))
+    keys = read_keys(policy.secret_block) if keys is None else keys
+    client = ExchangeClient(source, symbol, policy, keys)
     second, findings = _collect_second(symbol, as_of, policy)
     store = CandleStore(source, symbol)
     apart: list[pa.Table] = []
@@ -52,7 +60,8 @@ def collect_candles(source: str, symbol: str, as_of: dt.date, policy: Ingestion)
         ):
             for page in client.fetch_pages(first, last):
                 good, differing = _without_differences(page, second, policy, as_of)
-                store.append_log(QUARANTINE, differing)
+                if policy.on_disagreement == "stop":
+                    store.append_log(QUARANTINE, differing)
                 apart.append(differing)
                 revisions = find_revisions(candles, good, as_of)
                 _check_revisions(revisions, source, policy)
@@ -77,7 +86,7 @@ def _collect_second(
     alone = policy.model_copy(update={"cross_check": "", "exchange_url": url})
     other = policy.cross_check_symbol or symbol
     try:
-        return collect_candles(policy.cross_check, other, as_of, alone).candles, ()
+        return collect_candles(policy.cross_check, other, as_of, alone, keys={}).candles, ()
     except SourceError as error:
         text = f"not cross-checked: {error}"
         if policy.on_disagreement == "stop":

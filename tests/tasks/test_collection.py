@@ -18,6 +18,7 @@ from models.config import Ingestion
 from models.crosscheck import QUARANTINE_SCHEMA
 from models.errors import SourceError
 from tasks.sources.collection import Collected, collect_candles
+from tasks.sources.exchange import ExchangeClient
 from tasks.store import QUARANTINE, REVISIONS, CandleStore
 from tests.replay.exchange import ReplayExchange
 from tests.replay.market import at, made_candles
@@ -268,8 +269,24 @@ def test_a_difference_may_be_a_warning(exchange, other):
     [finding] = found.findings
     assert finding.days == ("2023-01-05", "2023-02-28")
     pd.testing.assert_frame_equal(stored(), served(exchange))
+    log = CandleStore("exchange:bitstamp", "BTC/USD").read_log(QUARANTINE, QUARANTINE_SCHEMA)
+    assert log.num_rows == 0
     since = dt.date(2023, 3, 1)
     assert collect(exchange, **cross, cross_check_since=since).findings == ()
+
+
+def test_the_second_source_is_shown_no_keys(exchange, other, monkeypatch):
+    monkeypatch.setenv("BTC_EXCHANGE_KEY", "key-of-bitstamp")
+    shown = {}
+    make = ExchangeClient.__init__
+
+    def spy(self, source, symbol, policy, keys=None):
+        shown[source] = keys
+        make(self, source, symbol, policy, keys)
+
+    monkeypatch.setattr(ExchangeClient, "__init__", spy)
+    collect(exchange, cross_check="exchange:kraken", max_difference=0.1)
+    assert shown == {"exchange:bitstamp": {"apiKey": "key-of-bitstamp"}, "exchange:kraken": {}}
 
 
 def test_a_silent_second_source_stops_or_warns(exchange, other):
