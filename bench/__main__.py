@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 from pathlib import Path
 
 from tasks.home import prepare_environment
@@ -16,12 +17,18 @@ def main() -> None:
     source = f"csv:{data.absolute()}" if data else "sample"
     prepare_environment()
 
-    from bench import ingestion, retrain, windows
+    from bench import backtest, ingestion, retrain, windows
+    from models.config import Ingestion
+    from tasks.sources import fetch_candles
 
     print(f"Source: {source}{'' if data else ' (SYNTHETIC)'}")
     ingestion.run()
     windows.run()
     retrain.run(source)
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    backtest.run(
+        fetch_candles(source, symbol="BTC/USD", last_day=yesterday, policy=Ingestion()).candles
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows.cli_backtest import backtest
 from flows.cli_data import data, ingest, settle_source
 from flows.console import hushed_imports, print_summary, show_stages
 from models.config import PRESETS, REPRODUCTION_LABEL, Recipe
@@ -46,6 +47,9 @@ def _options(
     ] = False,
 ) -> None:
     pass
+
+
+app.command()(backtest)
 
 
 @app.command()

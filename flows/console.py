@@ -14,17 +14,18 @@ from rich.console import Console
 from rich.table import Table
 
 
-class _StageLines(logging.Handler):
+class StageLines(logging.Handler):
     """Prints the one line that each stage logs."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print the record if a stage logged it."""
         if hasattr(record, "stage"):
             print(record.getMessage(), file=sys.stderr, flush=True)
 
 
 def show_stages() -> None:
     """Print every stage's line as it ends."""
-    logging.getLogger("prefect.task_runs").addHandler(_StageLines())
+    logging.getLogger("prefect.task_runs").addHandler(StageLines())
 
 
 @contextmanager
@@ -72,3 +73,14 @@ def print_summary(
     console.print(f"Report:  {artifacts['report']}", markup=False)
     console.print(f"Plots:   {artifacts['plots']}", markup=False)
     console.print(f"Compare: {ui_command}", markup=False)
+
+
+def prepare_worker() -> None:
+    """Load TensorFlow quietly, on one thread: as many processes as jobs share the machine.
+
+    It lives in a module that imports little, since a new process imports it before it runs it.
+    """
+    with hushed_imports():
+        import tensorflow as tf
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)

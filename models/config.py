@@ -12,8 +12,25 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Cell = Literal["rnn", "lstm", "gru", "bilstm", "bigru"]
-Target = Literal["log_return", "price"]
+Target = Literal["standardized_return", "log_return", "price"]
 
+DEFAULT_FEATURES = (
+    "standardized_return",
+    "standardized_move",
+    "log_volatility",
+    "relative_range",
+    "relative_garman_klass",
+    "relative_garman_klass_mean",
+    "distance_from_mean",
+    "log_volume_ratio",
+    "next_is_monday",
+    "next_is_tuesday",
+    "next_is_wednesday",
+    "next_is_thursday",
+    "next_is_friday",
+    "next_is_saturday",
+    "next_is_sunday",
+)
 DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975)
 
 
@@ -25,13 +42,23 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"{hint} (known: {', '.join(words)})"
 
 
+# A bidirectional cell would see the days to come in a chunk, so it learns from windows.
+ON_WINDOWS: dict[str, Any] = {
+    "training": "windows",
+    "members": 2,
+    "epochs": 30,
+    "patience": 4,
+    "learning_rate": 3e-3,
+}
+ONE_POINT: dict[str, Any] = {"head": "point", "training": "windows", "members": 1, "blend": 0.0}
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "rnn": {"cell": "rnn"},
-    "lstm": {"cell": "lstm"},
-    "gru": {"cell": "gru"},
-    "bilstm": {"cell": "bilstm"},
-    "bigru": {"cell": "bigru"},
+    "rnn": {"cell": "rnn", "blend": 0.0},
+    "lstm": {"cell": "lstm", "blend": 0.0},
+    "gru": {"cell": "gru", "blend": 0.0},
+    "bilstm": {"cell": "bilstm", "blend": 0.0, **ON_WINDOWS},
+    "bigru": {"cell": "bigru", "blend": 0.0, **ON_WINDOWS},
     "assignment": {
         "cell": "lstm",
         "units": 200,
@@ -51,6 +78,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "patience": 0,
         "shuffle": False,
         "reproduction": True,
+        **ONE_POINT,
     },
 }
 """What each preset changes against the field defaults of `Recipe`."""
@@ -72,25 +100,31 @@ class Recipe(_Frozen):
 
     preset: str = "default"
     """Preset whose values stand wherever no other value is given here."""
-    cell: Cell = "lstm"
+    cell: Cell = "gru"
     """Recurrent cell: rnn, lstm, gru, or a bidirectional lstm or gru."""
     units: int = Field(32, ge=1, le=1024)
     """Recurrent units per layer (and per direction)."""
     layers: int = Field(1, ge=1, le=4)
     """Recurrent layers on top of each other."""
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
     """Share of the recurrent output that is dropped while training, as a fraction."""
     dense_units: int = Field(0, ge=0, le=1024)
     """Width of the dense layer before the output; 0 leaves it out."""
     output_activation: Literal["linear", "sigmoid"] = "linear"
     """Activation of the output layer; sigmoid only for the classroom reproduction."""
-    lookback: int = Field(30, ge=1, le=1000)
+    lookback: int = Field(40, ge=1, le=1000)
     """Input steps, in days."""
     horizon: int = Field(7, ge=1, le=60)
     """Days ahead; forecasts are made for every step from 1 to horizon."""
-    target: Target = "log_return"
-    """What the network learns: cumulative log return from the origin, or scaled price."""
-    features: tuple[str, ...] = ("log_return", "log_range", "log_volume_ratio")
+    head: Literal["student_t", "point"] = "student_t"
+    """What the network puts out: a Student-t distribution for every step, or one number."""
+    members: int = Field(5, ge=1, le=50)
+    """Networks that differ in their seed alone; the forecast is the average of their quantiles."""
+    blend: float = Field(0.5, ge=0, le=1)
+    """Weight of the econometric forecast (EGARCH, fading into empirical quantiles) in the mean."""
+    target: Target = "standardized_return"
+    """What is learned: cumulative log return, over EWMA volatility times √step or plain; price."""
+    features: tuple[str, ...] = DEFAULT_FEATURES
     """Inputs by name, in order; those that the candles cannot give are left out and named."""
     scaler: Literal["standard", "minmax"] = "standard"
     """scikit-learn scaler of features and target."""
@@ -98,13 +132,23 @@ class Recipe(_Frozen):
     """Rows that the scaler is fitted on; 'all' leaks the future, for the reproduction only."""
     validation_share: float = Field(0.1, ge=0.01, lt=0.5)
     """Last part of the training windows, held out for early stopping and error quantiles."""
-    epochs: int = Field(40, ge=1, le=1000)
-    """Passes over the training windows at most."""
+    training: Literal["chunks", "windows"] = "chunks"
+    """Chunks: long stretches, a forecast and its loss at every day. Windows: one for each."""
+    chunk_days: int = Field(120, ge=2, le=2000)
+    """Length of a chunk; its first `lookback` - 1 days carry no loss."""
+    chunks_per_update: int = Field(16, ge=1, le=1024)
+    """Chunks per gradient step, drawn at random."""
+    companion_share: float = Field(0.6, ge=0, lt=1)
+    """Share of the chunks that come from companions, where there are any."""
+    updates_per_epoch: int = Field(10, ge=1, le=10_000)
+    """Gradient steps that count as one epoch when training on chunks."""
+    epochs: int = Field(6, ge=1, le=1000)
+    """Epochs at most: passes over the training windows, or `updates_per_epoch` updates."""
     batch_size: int = Field(128, ge=1, le=4096)
     """Windows per gradient step."""
-    learning_rate: float = Field(3e-3, gt=0, le=1)
-    """Step size of Adam."""
-    patience: int = Field(6, ge=0)
+    learning_rate: float = Field(5e-3, gt=0, le=1)
+    """Step size of Adam; on chunks it falls to zero along a cosine."""
+    patience: int = Field(0, ge=0)
     """Epochs without a better validation loss before training stops; 0 trains them all."""
     shuffle: bool = True
     """Whether the training windows are drawn in random order."""
@@ -125,8 +169,18 @@ class Recipe(_Frozen):
             raise ValueError(f"unknown preset {name!r}{nearest(str(name), PRESETS)}")
         filled = {**PRESETS[name], **data}
         if filled.get("target") == "price":
-            # A price level cannot be read off returns.
-            filled.setdefault("features", ("close",))
+            # A price level cannot be read off returns, and has no scale of its own.
+            filled = {"features": ("close",), "head": "point"} | filled
+        if filled.get("head") == "point":
+            filled = {
+                **ONE_POINT,
+                "target": "log_return",
+                "epochs": 40,
+                "patience": 6,
+                "learning_rate": 3e-3,
+            } | filled
+        if str(filled.get("cell")).startswith("bi"):
+            filled = ON_WINDOWS | filled
         return filled
 
     @field_validator("features")
@@ -148,6 +202,33 @@ class Recipe(_Frozen):
     def _leak_is_labelled(self) -> Self:
         if self.scale_on == "all" and not self.reproduction:
             raise ValueError("scale_on: 'all' leaks the future; only a reproduction may use it")
+        return self
+
+    @model_validator(mode="after")
+    def _training_fits(self) -> Self:
+        if self.head == "point" and (self.members > 1 or self.blend or self.training == "chunks"):
+            raise ValueError(
+                "head: 'point' takes members 1, blend 0 and training 'windows', received "
+                f"{self.members}, {self.blend} and {self.training!r}"
+            )
+        if (self.head == "student_t", self.target) in {
+            (True, "price"),
+            (False, "standardized_return"),
+        }:
+            raise ValueError(
+                "target: 'price' takes head 'point' and 'standardized_return' takes 'student_t', "
+                f"received {self.target!r} with {self.head!r}"
+            )
+        if self.training == "chunks" and self.cell.startswith("bi"):
+            raise ValueError(
+                f"training: {self.cell!r} reads both ways and takes 'windows', received 'chunks'"
+            )
+        if self.training == "chunks" and (self.chunk_days <= self.lookback or self.dense_units):
+            raise ValueError(
+                "training: 'chunks' takes chunk_days above lookback and dense_units 0, received "
+                f"chunk_days {self.chunk_days}, lookback {self.lookback}, "
+                f"dense_units {self.dense_units}"
+            )
         return self
 
     @property
@@ -225,3 +306,69 @@ class RetrainConfig(_Frozen):
     repair: RepairPolicy = RepairPolicy()
     judging: Judging = Judging()
     ingestion: Ingestion = Ingestion()
+
+
+BASELINE_NAMES = ("naive", "seasonal_naive", "drift", "ewma", "garch", "gjr", "egarch", "har")
+
+
+class BacktestConfig(_Frozen):
+    """One walk-forward backtest: which recipes and baselines, over which days, how often refitted.
+
+    Days are those that step 1 forecasts: the first origin is the day before `start`.
+    """
+
+    source: str = "sample"
+    """Where candles come from: sample, sample:random-walk, sample:planted, or csv:PATH."""
+    symbol: str = Field("BTC/USD", pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}$")
+    """What is forecast, as BASE/QUOTE."""
+    start: dt.date | None = None
+    """First day that is forecast; empty: the last two years."""
+    end: dt.date | None = None
+    """Last day that is forecast or scored; empty: the day of the newest candle."""
+    refit_days: int = Field(365, ge=1, le=10_000)
+    """Days from one fit of the recipes to the next."""
+    baseline_refit_days: int = Field(30, ge=1, le=10_000)
+    """Days from one fit of the baselines to the next."""
+    rolling_days: int | None = Field(None, ge=250)
+    """Days that a fit looks back; empty: all of them, an expanding window."""
+    recipes: tuple[str, ...] = ("default",)
+    """Presets, each with its own name."""
+    baselines: tuple[str, ...] = ("naive", "garch")
+    """Baselines by name."""
+    horizon: int = Field(7, ge=1, le=60)
+    """Days ahead; every step from 1 to horizon is forecast and scored."""
+    companions: tuple[str, ...] = ()
+    """Sources of other coins that share the training of networks on chunks, as in csv:PATH."""
+    calibrate: bool = False
+    """Whether quantiles are corrected by their own past errors (adaptive conformal)."""
+    seed: int = Field(7, ge=0, lt=2**31)
+    """Seed of networks and simulations."""
+    repair: RepairPolicy = RepairPolicy()
+    ingestion: Ingestion = Ingestion()
+
+    @field_validator("recipes")
+    @classmethod
+    def _recipes_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _known_once(value, PRESETS, "preset")
+
+    @field_validator("baselines")
+    @classmethod
+    def _baselines_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _known_once(value, BASELINE_NAMES, "baseline")
+
+    @model_validator(mode="after")
+    def _something_in_order(self) -> Self:
+        if not self.recipes and not self.baselines:
+            raise ValueError("expected at least one recipe or baseline, received none")
+        if self.start and self.end and self.end < self.start:
+            raise ValueError(f"end: expected {self.start} or later, received {self.end}")
+        return self
+
+
+def _known_once(names: tuple[str, ...], known: Iterable[str], what: str) -> tuple[str, ...]:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown {what} {name!r}{nearest(name, known)}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"expected every {what} once, received {list(names)}")
+    return names

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from models.config import Recipe
+from models.student import N_PARAMETERS
+
+# Standard deviations from the training mean beyond which an input counts as no more unusual.
+INPUT_LIMIT = 5.0
 
 _LAYERS = {
     "rnn": keras.layers.SimpleRNN,
@@ -16,14 +22,50 @@ _LAYERS = {
 
 
 def build_network(recipe: Recipe, n_features: int) -> keras.Model:
-    """Build the untrained network: (batch, lookback, n_features) to (batch, horizon)."""
-    network = keras.Sequential(name=recipe.cell)
-    network.add(keras.Input((recipe.lookback, n_features)))
+    """Build the untrained network: (batch, lookback, n_features) to its outputs.
+
+    Outputs are (batch, horizon) with the head 'point', and (batch, members, horizon, 3) with
+    'student_t', see models/student.py. Members share the input and nothing else.
+    """
+    inputs = keras.Input((recipe.lookback, n_features))
+    if recipe.head == "point":
+        last = _recurrent(recipe, inputs, 0)
+        outputs = keras.layers.Dense(recipe.horizon, activation=recipe.output_activation)(last)
+        return keras.Model(inputs, outputs, name=recipe.cell)
+    limited = keras.ops.clip(inputs, -INPUT_LIMIT, INPUT_LIMIT)
+    heads = []
+    for member in range(recipe.members):
+        last = _recurrent(recipe, limited, member)
+        head = keras.layers.Dense(recipe.horizon * N_PARAMETERS, name=f"head_{member}")(last)
+        heads.append(keras.layers.Reshape((1, recipe.horizon, N_PARAMETERS))(head))
+    outputs = keras.layers.Concatenate(axis=1)(heads) if len(heads) > 1 else heads[0]
+    return keras.Model(inputs, outputs, name=recipe.cell)
+
+
+def _recurrent(recipe: Recipe, x: keras.KerasTensor, member: int) -> keras.KerasTensor:
+    """Give the last state of one member, (batch, units), with dropout and the dense layer."""
     for depth in range(recipe.layers):
-        layer = _LAYERS[recipe.cell](recipe.units, return_sequences=depth < recipe.layers - 1)
-        network.add(keras.layers.Bidirectional(layer) if recipe.cell.startswith("bi") else layer)
-    network.add(keras.layers.Dropout(recipe.dropout))
-    if recipe.dense_units:
-        network.add(keras.layers.Dense(recipe.dense_units))
-    network.add(keras.layers.Dense(recipe.horizon, activation=recipe.output_activation))
-    return network
+        sequences = depth < recipe.layers - 1
+        name = _layer_name(recipe, depth, member)
+        layer = _LAYERS[recipe.cell](recipe.units, return_sequences=sequences, name=name)
+        x = (keras.layers.Bidirectional(layer) if recipe.cell.startswith("bi") else layer)(x)
+    x = keras.layers.Dropout(recipe.dropout)(x)
+    return keras.layers.Dense(recipe.dense_units)(x) if recipe.dense_units else x
+
+
+def _layer_name(recipe: Recipe, depth: int, member: int) -> str:
+    return f"{recipe.cell}_{member}_{depth}"
+
+
+def set_member_weights(
+    network: keras.Model, recipe: Recipe, member: int, weights: list[NDArray[np.float32]]
+) -> None:
+    """Put one member's weights into the network that `build_network` gave.
+
+    `weights` in the order of models/chunks.py: kernel, recurrent kernel and bias of every layer,
+    then kernel and bias of the head.
+    """
+    for depth in range(recipe.layers):
+        layer = network.get_layer(_layer_name(recipe, depth, member))
+        layer.set_weights(weights[3 * depth : 3 * depth + 3])
+    network.get_layer(f"head_{member}").set_weights(weights[-2:])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import Target
+from models.features import volatility_of_closes
 from models.splits import Fold
 
 
@@ -56,12 +57,19 @@ def make_future(close: NDArray[np.float64], horizon: int) -> NDArray[np.float64]
 def make_targets(close: NDArray[np.float64], horizon: int, target: Target) -> NDArray[np.float64]:
     """What is to be learned, unscaled: (n, horizon).
 
-    'log_return': ln(close_{t+step} / close_t); 'price': close_{t+step}, in quote currency.
+    'log_return': ln(close_{t+step} / close_t); 'standardized_return': the same over its scale, see
+    `return_scale`; 'price': close_{t+step}, in quote currency.
     """
     future = make_future(close, horizon)
     if target == "price":
         return future
-    return np.log(future / close[:, None])
+    returns = np.log(future / close[:, None])
+    return returns / return_scale(close, horizon) if target == "standardized_return" else returns
+
+
+def return_scale(close: NDArray[np.float64], horizon: int) -> NDArray[np.float64]:
+    """EWMA volatility at each row times √step: (n, horizon), NaN for the first 20 rows."""
+    return volatility_of_closes(close)[:, None] * np.sqrt(np.arange(1, horizon + 1))
 
 
 def check_windows(windows: WindowSet) -> None:

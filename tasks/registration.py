@@ -31,7 +31,16 @@ from tasks.stage import stage
 from tasks.tracking import code_version, connect, find_experiment
 
 # What models/ imports when it serves.
-SERVING_PACKAGES = ("mlflow", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "pydantic")
+SERVING_PACKAGES = (
+    "mlflow",
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "pydantic",
+    "scipy",
+)
 
 
 @stage("register", retries=3)
@@ -140,7 +149,7 @@ def _register_version(
 ) -> str:
     """Log the model with all it needs to load elsewhere, and register it; returns the version."""
     loaded = load_forecaster(forecaster.folder)
-    n_rows = scaled.first_row + loaded.recipe.lookback
+    n_rows = loaded.first_origin(scaled.first_row) + 1
     candles = read_frame(snapshot.candles_path).tail(n_rows)
     output = forecast_table(loaded, candles)
     example = candles[list(input_columns(loaded.feature_names))].reset_index(drop=True)

@@ -55,6 +55,10 @@ def tiny_recipe() -> Callable[..., Recipe]:
 
     def make(cell: str = "lstm", target: str = "log_return", **more: Any) -> Recipe:
         small = {"units": 4, "lookback": 8, "horizon": 3, "epochs": 2, "batch_size": 64}
+        if target == "standardized_return":
+            small |= {"members": 2, "chunk_days": 40, "updates_per_epoch": 3}
+        else:
+            small |= {"head": "point"}
         return Recipe.model_validate({"cell": cell, "target": target} | small | more)
 
     return make

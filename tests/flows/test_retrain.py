@@ -37,8 +37,8 @@ def test_summary_holds_what_a_machine_needs(sample_run: Run) -> None:
     assert len(summary["snapshot_hash"]) == 64
     assert list(summary["seconds"]) == STAGES
     assert summary["verdict"] in {"skill", "no evidence of skill", "worse than naive"}
-    assert set(summary["metrics"]) == {"lstm", "naive"}
-    assert set(summary["metrics"]["lstm"]) == {"1", "2"}
+    assert set(summary["metrics"]) == {"gru", "naive"}
+    assert set(summary["metrics"]["gru"]) == {"1", "2"}
     assert summary["config"]["recipe"]["units"] == 4
     for key in ("report", "plots", "predictions"):
         assert Path(summary["artifacts"][key]).exists()
@@ -58,9 +58,9 @@ def test_run_in_mlflow_is_complete(sample_run: Run, client: MlflowClient) -> Non
     assert run.data.params["recipe.units"] == "4"
     assert run.data.params["source"] == "sample"
     metrics, expected = run.data.metrics, summary["metrics"]
-    assert metrics["test_rmse_usd"] == pytest.approx(expected["lstm"]["1"]["rmse_usd"])
+    assert metrics["test_rmse_usd"] == pytest.approx(expected["gru"]["1"]["rmse_usd"])
     assert metrics["naive_rmse_usd"] == pytest.approx(expected["naive"]["1"]["rmse_usd"])
-    assert metrics["test_crps_bp_step2"] == pytest.approx(expected["lstm"]["2"]["crps_bp"])
+    assert metrics["test_crps_bp_step2"] == pytest.approx(expected["gru"]["2"]["crps_bp"])
     assert {f"seconds_{stage}" for stage in STAGES} <= set(metrics)
     losses = client.get_metric_history(run.info.run_id, "val_loss")
     assert [point.step for point in losses] == [1, 2]
@@ -81,7 +81,7 @@ def test_plots_and_predictions_are_artifacts(sample_run: Run, client: MlflowClie
     top = {item.path for item in client.list_artifacts(run_id)}
     assert {"predictions.parquet", "report.html", "report.md", "summary.json"} <= top
     predictions = pd.read_parquet(sample_run.summary["artifacts"]["predictions"])
-    assert set(predictions["model"]) == {"lstm", "naive"}
+    assert set(predictions["model"]) == {"gru", "naive"}
 
 
 def test_synthetic_model_has_a_name_of_its_own(sample_run: Run, client: MlflowClient) -> None:

@@ -29,13 +29,13 @@ def test_saving_keeps_every_bit(fitted, tmp_path, cell, target):
     again = load_forecaster(tmp_path)
     assert again.recipe == forecaster.recipe
     assert again.feature_names == forecaster.feature_names
-    ours, theirs = (f.predict(stages.candles, range(250, 400)) for f in (forecaster, again))
+    ours, theirs = (f.predict(stages.candles, range(260, 400)) for f in (forecaster, again))
     assert ours.quantiles.tobytes() == theirs.quantiles.tobytes()
     # Whether loaded or trained, the weights are those that training left.
     assert not np.array_equal(ours.quantiles, np.zeros_like(ours.quantiles))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", ["log_return", "price"])
 def test_the_median_is_the_network_s_output(fitted, target):
     stages, forecaster = fitted("gru", target)
     origins = range(300, 400)

@@ -114,11 +114,11 @@ def test_shapes_and_the_order_of_the_layers(tiny_recipe, cell):
     assert network.output_shape == (None, 3)
     kinds = [type(layer).__name__ for layer in network.layers]
     recurrent = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}.get(cell, "Bidirectional")
-    assert kinds == [recurrent, "Dropout", "Dense", "Dense"]
+    assert kinds == ["InputLayer", recurrent, "Dropout", "Dense", "Dense"]
 
 
 def test_the_assignment_has_as_many_weights_as_in_class():
     network = build_network(Recipe(preset="assignment"), 1)
     # LSTM 4 (200 (200 + 1) + 200), dense 200 x 100 + 100, output 100 + 1.
     assert network.count_params() == 161_600 + 20_100 + 101
-    assert network.layers[1].rate == 0.2
+    assert network.layers[2].rate == 0.2

@@ -55,7 +55,7 @@ def test_raw_candles_may_come_in_any_order_zone_and_number_type(model, fitted, c
 
 def test_columns_that_no_feature_reads_are_not_asked_for(model, candles):
     needed = list(input_columns(model.forecaster.feature_names))
-    assert needed == ["open_time", "high", "low", "close", "volume"]
+    assert needed == list(COLUMNS)
     pd.testing.assert_frame_equal(
         model.predict(None, candles[needed]), model.predict(None, candles), check_exact=True
     )

@@ -77,7 +77,7 @@ def test_summary_says_everything(summary):
         "version 3, @challenger",
         "| train | 12.50 |",
         "| all | 12.75 |",
-        "| lookback | 30 |",
+        "| lookback | 40 |",
     ):
         assert expected in text
     assert "SYNTHETIC" not in text

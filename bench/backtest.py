@@ -1,0 +1,127 @@
+"""The batched network against the classroom fit and plain windows, and cost against history."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from models.backtest import LEVELS, group_spans, make_spans, predict_group
+from models.config import BacktestConfig, Recipe
+from models.features import first_complete_row, make_features
+from models.forecaster import fit_forecaster
+from models.network import build_network
+from models.scaler import fit_scalers
+from models.splits import make_fold
+from models.student import student_t_loss
+from models.windows import WindowSet, make_targets, make_windows
+
+CLASSROOM_EPOCHS = 15
+ROWS = (3_700, 37_000, 370_000)
+
+
+def run(candles: pd.DataFrame) -> None:
+    """Print seconds and ratios of fits, of a yearly backtest, and of longer histories."""
+    _fit(Recipe(), candles)  # what TensorFlow does once a process
+    ours = _fit(Recipe(), candles)
+    one_epoch = Recipe(preset="assignment", epochs=1)
+    classroom = CLASSROOM_EPOCHS * _fit(one_epoch, candles)
+    windows = _fit_plain_windows(candles)
+    print(f"fit of the default, {Recipe().members} networks: {ours:.1f} s")
+    print(
+        f"  assignment, {CLASSROOM_EPOCHS} epochs (one measured): {classroom:.0f} s, "
+        f"ratio {classroom / ours:.1f}"
+    )
+    print(
+        f"  plain Keras windows, lookback 100, as many targets seen: {windows:.0f} s, "
+        f"ratio {windows / ours:.1f}"
+    )
+    _yearly(candles)
+    _history()
+
+
+def _windows(recipe: Recipe, candles: pd.DataFrame) -> tuple[WindowSet, dict[str, Any]]:
+    values = make_features(candles, recipe.features)
+    close = candles["close"].to_numpy(dtype=np.float64)
+    targets = make_targets(close, recipe.horizon, recipe.target)
+    fold = make_fold(
+        len(candles),
+        first_row=first_complete_row(values),
+        lookback=recipe.lookback,
+        horizon=recipe.horizon,
+        test_share=0.15,
+        validation_share=recipe.validation_share,
+    )
+    scalers = fit_scalers(recipe, values, targets, fold)
+    windows = WindowSet(
+        scalers.features.scale(values), scalers.targets.scale(targets), recipe.lookback, fold
+    )
+    return windows, {"scalers": scalers, "close": close}
+
+
+def _fit(recipe: Recipe, candles: pd.DataFrame) -> float:
+    windows, rest = _windows(recipe, candles)
+    start = time.perf_counter()
+    fit_forecaster(recipe, recipe.features, windows, **rest, on_epoch=lambda *_: None)
+    return time.perf_counter() - start
+
+
+def _fit_plain_windows(candles: pd.DataFrame) -> float:
+    """As many networks, one by one, on as many targets as the default sees, a window for each."""
+    recipe = Recipe(lookback=100, members=1, training="windows")
+    default = Recipe()
+    seen = (
+        default.epochs
+        * default.updates_per_epoch
+        * default.chunks_per_update
+        * (default.chunk_days - default.lookback + 1)
+    )
+    windows, _ = _windows(recipe, candles)
+    part = windows.fold.train
+    x = np.ascontiguousarray(make_windows(windows.features, 100)[part.start - 99 : part.stop - 99])
+    y = np.asarray(windows.y(part))
+    network = build_network(recipe, x.shape[2])
+    network.compile(keras.optimizers.Adam(3e-3), student_t_loss)
+    network.fit(x[:256], y[:256], batch_size=128, verbose=0)
+    start = time.perf_counter()
+    network.fit(x, y, batch_size=128, verbose=0)
+    return default.members * (time.perf_counter() - start) * seen / len(x)
+
+
+def _yearly(candles: pd.DataFrame) -> None:
+    days = 7 * 365
+    if len(candles) < days + 400:
+        return
+    recipe = Recipe(quantile_levels=LEVELS, seed=BacktestConfig().seed)
+    stop = len(candles) - 1
+    spans = make_spans(range(stop - days, stop), refit_days=365, rolling_days=None)
+    start = time.perf_counter()
+    for group in group_spans(recipe, spans):
+        predict_group(recipe, candles, group, {})
+    seconds = time.perf_counter() - start
+    print(f"yearly backtest, 7 folds x {recipe.members} networks, one process: {seconds:.1f} s")
+
+
+def _history() -> None:
+    """Long histories repeat a random walk; only their length matters."""
+    recipe = Recipe(horizon=1)
+    print("days of history: features and windows, fit, scoring 1,000 origins")
+    for n in ROWS:
+        rng = np.random.default_rng(0)
+        close = 1e4 * np.exp(np.cumsum(rng.normal(0, 0.01, n)))
+        days = pd.date_range("1000-01-01", periods=n, freq="D", tz="UTC", unit="us")
+        frame = pd.DataFrame({"open_time": days, "open": close, "high": close * 1.01})
+        frame = frame.assign(low=close * 0.99, close=close, volume=rng.uniform(1, 2, n))
+        start = time.perf_counter()
+        windows, rest = _windows(recipe, frame)
+        made = time.perf_counter()
+        forecaster, _ = fit_forecaster(
+            recipe, recipe.features, windows, **rest, on_epoch=lambda *_: None
+        )
+        fitted = time.perf_counter()
+        forecaster.predict(frame, range(n - 1000, n))
+        done = time.perf_counter()
+        print(f"  {n:>7,}: {made - start:6.2f} s, {fitted - made:6.2f} s, {done - fitted:6.2f} s")

@@ -1,0 +1,93 @@
+"""The walk-forward backtest: recipes and baselines, fold by fold, scored on what came."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.futures import as_completed
+from prefect.runtime import flow_run
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
+
+from flows.console import prepare_worker
+from models.calendar import newest_closed_day, resolve_as_of
+from models.config import BacktestConfig, RetrainConfig
+from models.errors import InputError
+from models.records import seconds_by_stage
+from tasks.backtest import fetch_companions, log_backtest, plan, predict_unit, score
+from tasks.home import check_home
+from tasks.ingestion import ingest
+from tasks.snapshot import snapshot
+from tasks.tracking import check_tracking
+from tasks.validation import validate
+
+Runner = Literal["processes", "dask"]
+
+
+@flow(name="backtest", flow_run_name="backtest-{config.source}")
+def backtest(config: BacktestConfig = BacktestConfig()) -> dict[str, Any]:  # noqa: B008
+    """Forecast every day of a stretch as if it were live, and return the summary of the scores."""
+    check_home()
+    check_tracking()
+    newest_closed = newest_closed_day(flow_run.scheduled_start_time)
+    as_of = resolve_as_of(config.end, newest_closed)
+
+    asked = RetrainConfig(
+        source=config.source, symbol=config.symbol, as_of=as_of, ingestion=config.ingestion
+    )
+    candles = ingest(asked, as_of)
+    checked = validate(candles, config.repair, as_of, newest_closed)
+    frozen = snapshot(candles, checked, config.symbol)
+    companions = fetch_companions(config, as_of, newest_closed)
+    planned = plan(config, frozen, companions)
+
+    futures = [predict_unit.submit(unit) for unit in planned.units]
+    for future in as_completed(futures):
+        done = future.result()
+        line = f"fold      {done.seconds:5.1f} s  {done}"
+        get_run_logger().info(line, extra={"stage": "fold"})
+    parts = [future.result() for future in futures]
+
+    scored = score(config, frozen, planned, parts)
+    logged = log_backtest(config, frozen, scored)
+    seconds = seconds_by_stage(
+        ingest=candles,
+        validate=checked,
+        snapshot=frozen,
+        companions=companions,
+        plan=planned,
+        score=scored,
+        log=logged,
+    )
+    by_model = {
+        unit.name: sum(part.seconds for part in parts if part.unit.name == unit.name)
+        for unit in planned.units
+    }
+    return {
+        "symbol": config.symbol,
+        "source": frozen.source,
+        "synthetic": frozen.synthetic,
+        "snapshot_sha256": frozen.sha256,
+        "config": config.model_dump(mode="json"),
+        **json.loads(scored.summary_path.read_text()),
+        "run_id": logged.run_id,
+        "experiment": logged.experiment,
+        "artifacts": {"forecasts": str(scored.frame_path), "folder": str(scored.frame_path.parent)},
+        "seconds": seconds | {"folds": by_model},
+    }
+
+
+def make_runner(kind: Runner, jobs: int, address: str | None) -> TaskRunner[Any]:
+    """Build the task runner: spawned processes on this machine, or Dask, here or at an address."""
+    if kind == "processes":
+        return ProcessPoolTaskRunner(max_workers=jobs, initializer=prepare_worker)
+    try:
+        from prefect_dask import DaskTaskRunner
+    except ImportError as error:
+        raise InputError(
+            "--runner dask: prefect-dask is not installed; pip install 'btc-daily[dask]'"
+        ) from error
+    local = {"cluster_kwargs": {"n_workers": jobs, "threads_per_worker": 1}}
+    dask: TaskRunner[Any] = DaskTaskRunner(**({"address": address} if address else local))
+    return dask

@@ -1,0 +1,43 @@
+"""Training companions: other symbols' candles that share the network while one is forecast."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from models.chunks import ChunkData
+from models.config import Recipe
+from models.features import FEATURES, first_complete_row, make_features
+from models.scaler import Scalers
+from models.windows import make_targets
+
+
+def make_companion(
+    recipe: Recipe,
+    feature_names: tuple[str, ...],
+    candles: pd.DataFrame,
+    scalers: Scalers,
+    last_day: pd.Timestamp,
+) -> ChunkData | None:
+    """Make the training data of a companion from its candles up to `last_day`, that included.
+
+    Features and targets are scaled as the forecast symbol's own. None where the companion's candles
+    lack a feature or are fewer than a chunk up to that day.
+    """
+    known = candles[candles["open_time"] <= last_day].reset_index(drop=True)
+    if any(not set(FEATURES[name].needs) <= set(known.columns) for name in feature_names):
+        return None
+    if len(known) < recipe.chunk_days:
+        return None
+    values = make_features(known, feature_names)
+    close = known["close"].to_numpy(dtype=np.float64)
+    targets = make_targets(close, recipe.horizon, recipe.target)
+    first = first_complete_row(values) + recipe.lookback - 1
+    train = range(first, len(known) - recipe.horizon)
+    if len(train) + recipe.lookback - 1 < recipe.chunk_days:
+        return None
+    return ChunkData(
+        features=np.asarray(scalers.features.scale(values)),
+        targets=scalers.targets.scale(targets),
+        train=train,
+    )

@@ -1,0 +1,129 @@
+"""`btc backtest` as a user runs it: real Prefect, real processes, real MLflow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from tests.servers import btc, environment
+
+pytestmark = pytest.mark.server
+
+ASKED = (
+    "--source", "sample", "--start", "2025-05-01", "--end", "2025-06-30", "--refit-days", "31",
+    "--recipes", "default,gru", "--baselines", "naive,garch", "--horizon", "2",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Backtest:
+    home: Path
+    summary: dict[str, Any]
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="module")
+def backtest(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Backtest]:
+    def run(*arguments: str, home: Path | None = None) -> Backtest:
+        home = home or tmp_path_factory.mktemp("home")
+        target = home / "backtest.json"
+        env = environment(home, PREFECT_API_URL=prefect_api)
+        command = ("backtest", *ASKED, *arguments, "--json", str(target))
+        done = btc(*command, env=env, cwd=home, timeout=600)
+        assert done.returncode == 0, done.stderr
+        return Backtest(home, json.loads(target.read_text()), done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def one_job(backtest: Callable[..., Backtest]) -> Backtest:
+    return backtest("--jobs", "1")
+
+
+def test_json_says_what_was_asked_and_found(one_job: Backtest) -> None:
+    summary = one_job.summary
+    assert summary["symbol"] == "BTC/USD"
+    assert summary["synthetic"] is True
+    assert summary["n_origins"] == 61
+    assert (summary["first_origin"], summary["last_origin"]) == ("2025-04-30", "2025-06-29")
+    assert set(summary["horizons"]) == {"1", "2"}
+    for horizon in summary["horizons"].values():
+        assert list(horizon["models"]) == ["default", "gru", "naive", "garch"]
+        for scores in horizon["models"].values():
+            assert {"crps_bp", "coverage_90", "width_90", "mae_bp", "rmse_usd"} <= set(scores)
+        pairs = {(test["a"], test["b"]) for test in horizon["dm"]}
+        assert ("default", "naive") in pairs and ("gru", "garch") in pairs
+        assert all({"a", "b", "t", "p", "crps_diff_pct"} == set(test) for test in horizon["dm"])
+    assert set(summary["seconds"]["folds"]) == {"default", "gru", "naive", "garch"}
+    assert "SYNTHETIC" in one_job.stdout
+    assert "WARNING" not in one_job.stderr
+
+
+def test_every_origin_is_scored_once_in_one_long_frame(one_job: Backtest) -> None:
+    frame = pd.read_parquet(one_job.summary["artifacts"]["forecasts"])
+    assert not frame.duplicated(["recipe", "origin", "step"]).any()
+    assert len(frame) == 4 * (61 + 60)
+    first = frame[(frame["recipe"] == "default") & (frame["step"] == 1)]
+    scores = one_job.summary["horizons"]["1"]["models"]["default"]
+    assert 1e4 * first["crps"].mean() == pytest.approx(scores["crps_bp"])
+
+
+def test_mlflow_has_a_parent_and_a_child_for_every_model(one_job: Backtest) -> None:
+    client = MlflowClient(f"sqlite:///{one_job.home / 'mlflow.db'}")
+    parent = client.get_run(one_job.summary["run_id"])
+    assert parent.info.status == "FINISHED"
+    assert "SYNTHETIC" in parent.data.tags["mlflow.note.content"]
+    plots = {Path(item.path).name for item in client.list_artifacts(parent.info.run_id, "plots")}
+    assert plots == {"pit.png", "coverage.png", "crps_difference.png", "fan.png"}
+    children = client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    )
+    assert {run.data.tags["model"] for run in children} == {"default", "gru", "naive", "garch"}
+    assert all("crps_bp" in run.data.metrics for run in children)
+
+
+def test_two_jobs_give_the_same_numbers_and_an_interrupted_one_resumes(
+    one_job: Backtest, backtest: Callable[..., Backtest]
+) -> None:
+    other = backtest("--jobs", "2")
+    assert other.summary["horizons"] == one_job.summary["horizons"]
+    # As if it had been interrupted before the network's folds were done.
+    for path in (other.home / "backtest" / "units").glob("gru-*.npy"):
+        path.unlink()
+    shutil.rmtree(next((other.home / "backtest").glob("*-*-*-*-*")))
+    resumed = backtest("--jobs", "2", home=other.home)
+    assert resumed.summary["horizons"] == one_job.summary["horizons"]
+    lines = [line for line in resumed.stderr.splitlines() if line.startswith("fold")]
+    known = {line.split("s  ")[1].split(",")[0] for line in lines if "known already" in line}
+    assert known == {"default", "naive", "garch"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--recipes", "gruu"), "did you mean 'gru'"),
+        (("--baselines", "grach"), "did you mean 'garch'"),
+        (("--start", "yesterday"), "expected a day as YYYY-MM-DD"),
+        (("--start", "2030-01-01", "--end", "2029-01-01"), "end: expected"),
+        (("--runner", "cluster"), "expected processes or dask"),
+        (("--companions", "."), "expected a folder with .csv files"),
+        (("--horizon", "0"), "horizon"),
+    ],
+)
+def test_wrong_options_are_one_line_and_exit_2(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = btc("backtest", *arguments, env=environment(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
