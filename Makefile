@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests of one file share servers and stay in one process.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 UV := $(shell command -v uv 2>/dev/null)
 
 .PHONY: run test check bench lock setup up clean
@@ -11,13 +13,13 @@ run: $(READY)  ## Retrain: candles of the default exchange, or the synthetic sam
 	@$(BIN)/btc retrain --source auto
 
 test: $(READY)  ## Run every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(READY)  ## Format, lint, types, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not server"
+	$(PYTEST) -m "not server"
 
 bench: $(READY)  ## Measure speed and memory; DATA=path/to/BTC-USD.csv for real prices
 	$(BIN)/python -m bench $(if $(DATA),--data $(DATA))
@@ -37,7 +39,7 @@ ifneq ($(UV),)
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 else
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif

@@ -250,6 +250,9 @@ def describe_verdict(
         f"{model} against {reference} is {_with_interval(skill, 'skill_rmse')}, and that of its "
         f"distribution (CRPS) is {_with_interval(skill, 'skill_crps')}"
     )
+    low = skill["skill_crps_low"]
+    if low is not None and low > 0:
+        text += ", so the range of prices it gives is better than naive's"
     if echo.is_echo:
         text += (
             f"; its price path echoes yesterday's change (correlation "
