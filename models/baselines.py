@@ -26,6 +26,7 @@ NAIVE_WINDOW = 250
 RESIDUAL_WINDOW = 500
 SEASON_DAYS = 7
 MONTH_DAYS = 30
+HAR_RESIDUALS = 1000
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,8 @@ def _har(q: Question) -> Floats:
             rows = slice(MONTH_DAYS - 1, block.start - step + 1)
             weights = np.linalg.lstsq(design[rows], target[rows], rcond=None)[0]
             scale = np.exp(design @ weights / 2) * np.sqrt(step)
-            spread = np.quantile(returns[rows, step - 1] / scale[rows], q.levels)
+            residuals = returns[rows, step - 1] / scale[rows]
+            spread = np.quantile(residuals[-HAR_RESIDUALS:], q.levels)
             at = slice(block.start - q.origins.start, block.stop - q.origins.start)
             quantiles[at, step - 1] = scale[block.start : block.stop, None] * spread
     return quantiles
