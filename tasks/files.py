@@ -43,6 +43,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def discard_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, if it is there."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame as Parquet."""
     with whole_file(path) as temporary:
