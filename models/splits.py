@@ -86,11 +86,12 @@ def make_serving_fold(
 ) -> Fold:
     """Split the origins of all `n_rows` candles for a model that serves: nothing is left to test.
 
-    The last share of the origins still is the validation part, for early stopping and the error
-    quantiles. Raises InputError as `make_fold` does.
+    The last share of the origins, ten at least, is the validation part. Raises InputError as
+    `make_fold` does.
     """
     first, stop = first_row + lookback - 1, n_rows - horizon
-    validation_start = first + int((stop - first) * (1 - validation_share))
+    n_validation = max(MIN_VALIDATION, round((stop - first) * validation_share))
+    validation_start = stop - n_validation
     train_stop = validation_start - horizon + 1
     fold = Fold(
         train=range(first, train_stop),

@@ -28,10 +28,14 @@ from models.windows import WindowSet, make_future, make_targets
 def fit_serving(
     recipe: Recipe, candles: pd.DataFrame, on_epoch: OnEpoch
 ) -> tuple[Forecaster, dict[str, list[float]]]:
-    """Refit a recipe on all candles; only the validation stretch is held out of the weights.
+    """Refit a recipe on all candles.
 
+    A recipe that stops early, or whose head takes its error quantiles from the validation part,
+    keeps that part out of the weights; any other learns from all but the last ten origins.
     Returns the forecaster and the losses by epoch.
     """
+
+    validated = recipe.patience > 0 or recipe.head == "point"
 
     def split(n_rows: int, first_row: int) -> Fold:
         return make_serving_fold(
@@ -39,7 +43,7 @@ def fit_serving(
             first_row=first_row,
             lookback=recipe.lookback,
             horizon=recipe.horizon,
-            validation_share=recipe.validation_share,
+            validation_share=recipe.validation_share if validated else 0.0,
         )
 
     forecaster, losses, _ = _fit(recipe, candles, split, on_epoch)

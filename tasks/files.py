@@ -32,8 +32,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder; put it in the place of `path` when the block ends well."""
+    """Give a temporary folder; put it in the place of `path` when the block ends well.
+
+    What a killed process left of the same folder goes first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for half in path.parent.glob(f".{path.name}-*"):
+        discard_folder(half)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
         yield temporary

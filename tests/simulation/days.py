@@ -19,7 +19,15 @@ from models.sample import make_sample
 ROOT = Path(__file__).parents[2]
 FIRST_DAY = dt.date(2026, 10, 1)
 NAME = "btc-usd"
-RECIPE = {"cell": "rnn", "units": 2, "lookback": 5, "epochs": 1, "horizon": 3}
+RECIPE = {
+    "cell": "rnn",
+    "head": "point",
+    "features": ["log_return"],
+    "units": 2,
+    "lookback": 5,
+    "epochs": 1,
+    "horizon": 3,
+}
 # Every sixth day another recipe comes and goes, so that promotions are decided too.
 OTHER = RECIPE | {"units": 1}
 
