@@ -195,7 +195,7 @@ def _watch(
     client: MlflowClient, limits: Watch, candles: pd.DataFrame, outlook: OutlookRecord
 ) -> list[str]:
     """Check the live record and the inputs; a breach is stored, tagged and emitted."""
-    live = select_record(read_ledger(outlook.model))
+    live = select_record(read_ledger(outlook.model, distributions=False))
     version = find_version(client, outlook.model, outlook.version)
     features = load_version(version).feature_names
     breaches = watch_record(live[live["step"] == 1], limits)

@@ -65,12 +65,17 @@ def score_due(model: str, candles: pd.DataFrame, source: str, now: dt.datetime) 
         return int(new.sum()), int(revised.sum())
 
 
-def read_ledger(model: str | None = None) -> pd.DataFrame:
-    """All forecasts of a model, or of every one, with the scores in force, if any."""
-    hidden = ("forecast_id", "source", "note")
-    graded = [column for column in scores.c if column.name not in hidden]
+def read_ledger(model: str | None = None, *, distributions: bool = True) -> pd.DataFrame:
+    """All forecasts of a model, or of every one, with the scores in force, if any.
+
+    Without `distributions` the quantiles and pinball losses are left out, most of the bytes.
+    """
+    hidden = {"forecast_id", "source", "note"}
+    bulky = set() if distributions else {"levels", "quantiles", "pinball_bp", "snapshot_sha256"}
+    given = [column for column in forecasts.c if column.name not in bulky]
+    graded = [column for column in scores.c if column.name not in hidden | bulky]
     query = (
-        select(*forecasts.c, *graded, scores.c.note.label("score_note"))
+        select(*given, *graded, scores.c.note.label("score_note"))
         .select_from(_forecasts_with_scores())
         .order_by(forecasts.c.as_of, forecasts.c.id)
     )

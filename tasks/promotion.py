@@ -174,7 +174,7 @@ def _champion_twin(recipe: Recipe, config: RetrainConfig, snapshot: SnapshotReco
 
 def _live_scores(model: str) -> pd.DataFrame:
     """Scored live forecasts of whatever was champion: origin, step, crps_bp."""
-    live = select_record(read_ledger(model))
+    live = select_record(read_ledger(model, distributions=False))
     scored = live[live["crps_bp"].notna()]
     origin = pd.to_datetime(scored["as_of"], utc=True).astype("datetime64[us, UTC]")
     return pd.DataFrame(
