@@ -17,13 +17,14 @@ def main() -> None:
     source = f"csv:{data.absolute()}" if data else "sample"
     prepare_environment()
 
-    from bench import backtest, ingestion, retrain, windows
+    from bench import backtest, ingestion, ledger, retrain, windows
     from models.config import Ingestion
     from tasks.sources import fetch_candles
 
     print(f"Source: {source}{'' if data else ' (SYNTHETIC)'}")
     ingestion.run()
     windows.run()
+    ledger.run()
     retrain.run(source)
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
     backtest.run(

@@ -12,9 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows import cli_ledger, cli_registry
 from flows.cli_backtest import backtest
 from flows.cli_data import data, ingest, settle_source
-from flows.console import hushed_imports, print_summary, show_stages
+from flows.cli_ledger import check_writable
+from flows.console import hushed_imports, print_forecast, print_summary, show_stages
 from models.config import PRESETS, REPRODUCTION_LABEL, Recipe
 from models.errors import InputError, SourceError
 from models.overrides import make_config
@@ -91,7 +93,7 @@ def retrain(
     options |= {"exchange_url": exchange_url}
     given = {key: value for key, value in options.items() if value is not None}
     checked = make_config(values | given, assignments or [])
-    _check_writable(json_file)
+    check_writable("--json", json_file)
     # Before TensorFlow is loaded and a Prefect server started; the flow checks the day again.
     checked, note = settle_source(checked)
     prepare_environment()
@@ -109,8 +111,12 @@ def retrain(
         write_text(json.dumps(summary, indent=2) + "\n", json_file)
     if note:
         print(f"\n{note}")
+    if "skipped" in summary:
+        print(summary["skipped"])
+        return
     notes = run_labels(summary["synthetic"], summary["reproduction"])
     print_summary(summary, metrics_table(summary), notes, ui_command())
+    print_forecast(summary["forecast"])
 
 
 @app.command()
@@ -125,9 +131,8 @@ def presets() -> None:
     Console().print(table)
 
 
-def _check_writable(path: Path | None) -> None:
-    if path is not None and not path.absolute().parent.is_dir():
-        raise InputError(f"--json {path}: the folder {path.absolute().parent} does not exist")
+cli_registry.register_commands(app)
+cli_ledger.register_commands(app)
 
 
 def main() -> None:

@@ -67,6 +67,11 @@ def print_summary(
         console.print(f"Left out, the candles lack them: {', '.join(summary['features_left_out'])}")
     for text in [item["message"] for item in summary["findings"]] + summary["repairs"]:
         console.print(f"Data: {text}", markup=False)
+    decision = summary["decision"]
+    mark = " (unproven)" if decision["unproven"] else ""
+    console.print(f"Decision: {decision['action']}{mark}", markup=False)
+    for reason in decision["reasons"]:
+        console.print(f"  - {reason}", markup=False)
     artifacts = summary["artifacts"]
     aliases = "".join(f" @{alias}" for alias in summary["aliases"])
     console.print(f"Model:   {artifacts['model']}{aliases}", markup=False)
@@ -84,3 +89,34 @@ def prepare_worker() -> None:
         import tensorflow as tf
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def print_forecast(summary: Mapping[str, Any]) -> None:
+    """Print a forecast's table by target date, and what a reader must know about it."""
+    console = Console(highlight=False, soft_wrap=True)
+    # A pipe counts as 80 columns wide, where the table would fold every number.
+    console.width = max(console.width, 130)
+    label = "SYNTHETIC; " if summary["synthetic"] else ""
+    title = f"{label}{summary['symbol']} from {summary['as_of']}, {summary['kind']}"
+    title += f", by {summary['model']} version {summary['version']}"
+    rows = summary["rows"]
+    below = "p_below" in rows[0]
+    bands = [band for band in (50, 80, 90, 95) if f"low_{band}" in rows[0]]
+    columns = ["day", "median USD", *(f"{band} % band" for band in bands), "up", "beyond ±5 %"]
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate([*columns, *(["below"] if below else [])]):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        chances = [f"{row[key]:.0%}" for key in ("p_up", "p_move_5")]
+        chances += [f"{row['p_below']:.1%}"] if below else []
+        ends = [f"{row[f'low_{band}']:,.0f} - {row[f'high_{band}']:,.0f}" for band in bands]
+        table.add_row(row["target_date"], f"{row['median']:,.0f}", *ends, *chances)
+    console.print()
+    console.print(table)
+    for text in [*summary["notes"], *(f"Alarm: {alarm}" for alarm in summary["alarms"])]:
+        console.print(text, markup=False)
+    counts = summary["ledger"]
+    told = f"{counts['new']} forecasts new, {counts['scored']} scored"
+    if counts["rescored"] or counts["caught_up"]:
+        told += f", {counts['rescored']} scored again, {counts['caught_up']} days caught up"
+    console.print(f"Ledger:  {told}; `btc ledger` shows the record", markup=False)

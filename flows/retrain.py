@@ -1,42 +1,77 @@
-"""The daily retrain: from candles to a registered, judged model and its report."""
+"""The daily retrain: from candles to a registered, judged model, its report and a forecast."""
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.forecast import forecast_and_score
 from models.calendar import newest_closed_day, resolve_as_of
 from models.config import RetrainConfig
-from models.records import seconds_by_stage
+from models.naming import model_name
+from models.records import CandlesRecord, CheckedRecord, SnapshotRecord, seconds_by_stage
+from models.summary import with_aliases, with_forecast
 from tasks.evaluation import evaluate
+from tasks.files import discard_folder
 from tasks.ingestion import ingest
+from tasks.lock import hold
 from tasks.preflight import check_request
-from tasks.registration import register
-from tasks.reporting import report
+from tasks.promotion import decide_on, promote
+from tasks.registration import find_finished, register
+from tasks.reporting import read_summary, report
 from tasks.scaling import scale
 from tasks.snapshot import snapshot
-from tasks.training import train
+from tasks.training import refit, train
 from tasks.validation import validate
 from tasks.windowing import window
 
 
 @flow(name="retrain", flow_run_name="retrain-{config.source}-{config.recipe.cell}")
 def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa: B008
-    """Retrain on the candles up to the newest closed one and return the run's summary."""
-    check_request(config)
-    newest_closed = newest_closed_day(flow_run.scheduled_start_time)
-    as_of = resolve_as_of(config.as_of, newest_closed)
+    """Retrain on the candles up to the newest closed one and return the run's summary.
 
-    candles = ingest(config, as_of)
-    checked = validate(candles, config.repair, as_of, newest_closed)
-    frozen = snapshot(candles, checked, config.symbol)
+    A retrain that was done before is not done again, one that was cut off is finished. While
+    another one of the symbol is at work, this one says so (`skipped`) and ends.
+    """
+    check_request(config)
+    scheduled = flow_run.scheduled_start_time
+    newest_closed = newest_closed_day(scheduled)
+    as_of = resolve_as_of(config.as_of, newest_closed)
+    with hold(model_name(config.symbol, synthetic=False)) as mine:
+        if not mine:
+            return {"skipped": f"another retrain of {config.symbol} is at work; this one ends"}
+        candles = ingest(config, as_of)
+        checked = validate(candles, config.repair, as_of, newest_closed)
+        frozen = snapshot(candles, checked, config.symbol)
+        finished = find_finished(config, frozen)
+        summary = (
+            read_summary(frozen, finished)
+            if finished
+            else make_version(config, candles, checked, frozen, scheduled)
+        )
+        forecast = forecast_and_score(config, frozen, newest_closed, scheduled)
+        discard_folder(candles.path.parent)
+    return with_forecast(summary, forecast)
+
+
+def make_version(
+    config: RetrainConfig,
+    candles: CandlesRecord,
+    checked: CheckedRecord,
+    frozen: SnapshotRecord,
+    now: dt.datetime,
+) -> dict[str, Any]:
+    """The stages that make a model version of a snapshot; the champion's alias moves last."""
     scaled = scale(candles, frozen, config)
     windows = window(scaled, config.recipe)
     trained = train(scaled, windows, config.recipe)
     judged = evaluate(trained, scaled, frozen, config.judging)
-    version = register(config, checked, frozen, scaled, trained, judged)
+    serving = refit(trained, frozen, config.recipe)
+    version = register(config, checked, frozen, scaled, trained, serving, judged)
+    decided = decide_on(config, frozen, serving, judged, version)
     seconds = seconds_by_stage(
         ingest=candles,
         validate=checked,
@@ -45,7 +80,10 @@ def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa:
         window=windows,
         train=trained,
         evaluate=judged,
+        refit=serving,
         register=version,
+        decide=decided,
     )
-    reported = report(config, checked, frozen, scaled, trained, judged, version, seconds)
-    return reported.complete_summary
+    reported = report(config, checked, frozen, scaled, trained, judged, version, decided, seconds)
+    promoted = promote(version, decided, config.recipe.reproduction, now)
+    return with_aliases(reported.complete_summary, promoted)

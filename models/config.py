@@ -292,6 +292,39 @@ class Ingestion(_Frozen):
     """Prefect Secret block with an API key as JSON (apiKey, secret); empty: public access."""
 
 
+class Promotion(_Frozen):
+    """When a new version takes the champion's place."""
+
+    judged_origins: int = Field(180, ge=20, le=5000)
+    """Last test origins on which challenger and champion are compared, or as many as there are."""
+    significance: float = Field(0.05, gt=0, lt=1)
+    """Diebold-Mariano p-value below which another recipe counts as better than the champion's."""
+    refresh_margin: float = Field(0.02, ge=0, le=1)
+    """Relative CRPS by which a refitted recipe may be worse than its predecessor and serve."""
+    coverage_significance: float = Field(0.01, gt=0, lt=1)
+    """Probability at which the 90 % band's binomial interval rejects a calibrated model."""
+    min_live_days: int = Field(60, ge=10, le=5000)
+    """Scored live forecasts of the champion from which on they count in the decision too."""
+
+
+class Watch(_Frozen):
+    """What the daily forecast looks out for."""
+
+    max_age_days: int = Field(3, ge=0, le=365)
+    """Age of the newest candle, in days behind the newest closed one, that still gives a forecast.
+    """
+    catch_up_days: int = Field(30, ge=0, le=3660)
+    """Missed days at most that are forecast afterwards, labelled catch-up."""
+    watch_days: int = Field(90, ge=30, le=3660)
+    """Newest days that the drift watch looks at."""
+    alarm_significance: float = Field(0.01, gt=0, lt=1)
+    """Probability at which the live coverage of a calibrated model would raise an alarm."""
+    max_crps_ratio: float = Field(1.1, gt=0)
+    """Live CRPS over naive's above which an alarm is raised."""
+    max_shift: float = Field(0.5, gt=0)
+    """Population stability index of an input above which an alarm is raised."""
+
+
 class RetrainConfig(_Frozen):
     """One retrain: where candles come from, what is trained, how it is judged."""
 
@@ -306,6 +339,8 @@ class RetrainConfig(_Frozen):
     repair: RepairPolicy = RepairPolicy()
     judging: Judging = Judging()
     ingestion: Ingestion = Ingestion()
+    promotion: Promotion = Promotion()
+    watch: Watch = Watch()
 
 
 BASELINE_NAMES = ("naive", "seasonal_naive", "drift", "ewma", "garch", "gjr", "egarch", "har")

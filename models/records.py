@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from models.candles import Finding
+from models.promotion import Decision
 
 
 class Record(BaseModel):
@@ -150,11 +151,50 @@ class VersionRecord(Record):
     run_id: str
     registered_model: str
     version: str
-    aliases: tuple[str, ...]
+    key: str
+    aliases: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         names = "".join(f" @{alias}" for alias in self.aliases)
         return f"{self.registered_model} version {self.version}{names}, run {self.run_id}"
+
+
+class DecisionRecord(Record):
+    """What becomes of the version, and why."""
+
+    decision: Decision
+
+    def __str__(self) -> str:
+        return str(self.decision)
+
+
+class OutlookRecord(Record):
+    """A forecast as it was stored: a row a target date, and what a reader must know."""
+
+    model: str
+    version: str
+    as_of: dt.date
+    kind: str
+    notes: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...]
+    n_new: int
+
+    def __str__(self) -> str:
+        told = f"{len(self.rows)} days from {self.as_of} by {self.model} version {self.version}"
+        return f"{told}, {self.kind}; {self.n_new} new in the ledger"
+
+
+class LedgerRecord(Record):
+    """What the ledger took in."""
+
+    n_caught_up: int = 0
+    n_scored: int = 0
+    n_rescored: int = 0
+    alarms: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        text = f"{self.n_scored} scored, {self.n_rescored} again, {self.n_caught_up} caught up"
+        return "; ".join([text, *self.alarms])
 
 
 class ReportRecord(Record):

@@ -65,6 +65,7 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         parts.append(f"> **{REPRODUCTION_NOTE}**")
     parts += [
         f"**Verdict.** {_text(summary['verdict_text'])}",
+        *_decision(summary),
         "## The next day",
         _metrics_section(summary),
         "## By horizon",
@@ -92,6 +93,15 @@ def render_html(markdown: str, images: Mapping[str, bytes], title: str) -> str:
     head, heading, rest = markdown.partition("\n## ")
     body = [parser.render(head), *figures[:1], parser.render(heading + rest), *figures[1:]]
     return _PAGE.format(title=html.escape(title), style=_STYLE, body="\n".join(body))
+
+
+def _decision(summary: Mapping[str, Any]) -> list[str]:
+    decision = summary.get("decision")
+    if decision is None:
+        return []
+    mark = " (unproven)" if decision["unproven"] else ""
+    reasons = "; ".join(_text(reason) for reason in decision["reasons"])
+    return [f"**Decision.** {decision['action']}{mark}: {reasons}."]
 
 
 def _metrics_section(summary: Mapping[str, Any]) -> str:

@@ -79,3 +79,30 @@ def _large_enough(fold: Fold) -> bool:
         size >= least
         for size, least in zip(sizes, (MIN_TRAIN, MIN_VALIDATION, MIN_TEST), strict=True)
     )
+
+
+def make_serving_fold(
+    n_rows: int, *, first_row: int, lookback: int, horizon: int, validation_share: float
+) -> Fold:
+    """Split the origins of all `n_rows` candles for a model that serves: nothing is left to test.
+
+    The last share of the origins, ten at least, is the validation part. Raises InputError as
+    `make_fold` does.
+    """
+    first, stop = first_row + lookback - 1, n_rows - horizon
+    n_validation = max(MIN_VALIDATION, round((stop - first) * validation_share))
+    validation_start = stop - n_validation
+    train_stop = validation_start - horizon + 1
+    fold = Fold(
+        train=range(first, train_stop),
+        validation=range(validation_start, stop),
+        test=range(stop, stop),
+        train_rows=range(first_row, train_stop + horizon),
+    )
+    if len(fold.train) < MIN_TRAIN or len(fold.validation) < MIN_VALIDATION:
+        raise InputError(
+            f"too few candles: {n_rows} rows leave {max(len(fold.train), 0)} days to train and "
+            f"{max(len(fold.validation), 0)} to validate, expected {MIN_TRAIN} and "
+            f"{MIN_VALIDATION}; take a longer history or a shorter lookback"
+        )
+    return fold

@@ -9,6 +9,8 @@ from models.config import RetrainConfig
 from models.evaluation import Evaluation
 from models.records import (
     CheckedRecord,
+    LedgerRecord,
+    OutlookRecord,
     ScaledRecord,
     SnapshotRecord,
     VersionRecord,
@@ -56,4 +58,38 @@ def make_summary(
             "model": f"models:/{version.registered_model}/{version.version}",
         },
         "seconds": seconds,
+    }
+
+
+def summarize_forecast(
+    outlook: OutlookRecord, kept: LedgerRecord, symbol: str, synthetic: bool
+) -> dict[str, Any]:
+    """Gather a day's forecast and what the ledger took in, as JSON types."""
+    facts = outlook.model_dump(mode="json", exclude={"seconds", "n_new"})
+    return {
+        "symbol": symbol,
+        "synthetic": synthetic,
+        **facts,
+        "ledger": {
+            "new": outlook.n_new,
+            "scored": kept.n_scored,
+            "rescored": kept.n_rescored,
+            "caught_up": kept.n_caught_up,
+        },
+        "alarms": list(kept.alarms),
+        "seconds": {"forecast": outlook.seconds, "score": kept.seconds},
+    }
+
+
+def with_aliases(summary: dict[str, Any], promoted: VersionRecord) -> dict[str, Any]:
+    """The summary with the aliases that the version got, and that stage's seconds."""
+    seconds = summary["seconds"] | {"promote": promoted.seconds}
+    return summary | {"aliases": list(promoted.aliases), "seconds": seconds}
+
+
+def with_forecast(summary: dict[str, Any], forecast: dict[str, Any]) -> dict[str, Any]:
+    """The summary with the forecast that ended the run."""
+    return summary | {
+        "forecast": forecast,
+        "seconds": summary["seconds"] | forecast["seconds"],
     }

@@ -32,8 +32,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder; put it in the place of `path` when the block ends well."""
+    """Give a temporary folder; put it in the place of `path` when the block ends well.
+
+    What a killed process left of the same folder goes first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for half in path.parent.glob(f".{path.name}-*"):
+        discard_folder(half)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
         yield temporary
@@ -41,6 +46,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def discard_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, if it is there."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:

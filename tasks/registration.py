@@ -1,7 +1,8 @@
-"""Register: one MLflow run a retrain, one model version, then the aliases."""
+"""Register: one MLflow run and one model version a retrain."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,8 @@ from models.records import (
     VersionRecord,
 )
 from tasks.files import read_frame
+from tasks.model_files import digest_model
+from tasks.registry import find_by_key, find_champion
 from tasks.stage import stage
 from tasks.tracking import code_version, connect, find_experiment
 
@@ -49,18 +52,31 @@ def register(
     checked: CheckedRecord,
     snapshot: SnapshotRecord,
     scaled: ScaledRecord,
-    forecaster: ForecasterRecord,
+    trained: ForecasterRecord,
+    serving: ForecasterRecord,
     evaluated: EvaluationRecord,
 ) -> VersionRecord:
-    """Log the run, register the version, and move the aliases last.
+    """Log the run with the twin's losses and scores, and register the serving model.
 
-    The run stays open for the report's plots. A failure marks it FAILED.
+    The run stays open for the report's plots. A failure marks it FAILED. What the same retrain
+    registered before, cut off later, is found again; what it left half is deleted.
     """
     client = connect()
     name = model_name(config.symbol, snapshot.synthetic)
+    key = retrain_key(config, snapshot)
+    existing = find_by_key(client, name, key)
+    if existing is not None:
+        return _as_record(name, key, str(existing.run_id), str(existing.version))
+    _delete_halves(client, name, key)
     evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
     labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
-    tags = run_tags(config, checked, snapshot, evaluation)
+    champion = find_champion(client, name)
+    tags = run_tags(config, checked, snapshot, evaluation) | {
+        "retrain_key": key,
+        "recipe": config.recipe.model_dump_json(),
+        "seed": str(config.recipe.seed),
+        "parent": "none" if champion is None else str(champion.version),
+    }
     run = client.create_run(
         find_experiment(client, name),
         run_name=" ".join([tags["as_of"], config.recipe.name, *labels]),
@@ -68,20 +84,45 @@ def register(
     )
     run_id = run.info.run_id
     try:
-        _log_values(client, run_id, config, forecaster, evaluation)
+        _log_values(client, run_id, config, trained, evaluation)
         _log_dataset(run_id, snapshot)
-        number = _register_version(client, run_id, name, snapshot, scaled, forecaster, tags)
-        aliases = _move_aliases(client, name, number, config.recipe.reproduction)
+        number = _register_version(client, run_id, name, snapshot, scaled, serving, tags)
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
+    return _as_record(name, key, run_id, number)
+
+
+def retrain_key(config: RetrainConfig, snapshot: SnapshotRecord) -> str:
+    """What makes two retrains the same: candles, symbol, recipe, judging and code."""
+    parts = [snapshot.sha256, config.symbol, config.recipe.digest(), config.judging.digest()]
+    return hashlib.sha256("\n".join([*parts, code_version()]).encode()).hexdigest()
+
+
+def find_finished(config: RetrainConfig, snapshot: SnapshotRecord) -> VersionRecord | None:
+    """The version of the same retrain where it was done to the end, else None."""
+    client = connect()
+    name, key = model_name(config.symbol, snapshot.synthetic), retrain_key(config, snapshot)
+    found = find_by_key(client, name, key)
+    if found is None or "finished" not in found.tags:
+        return None
+    return _as_record(name, key, str(found.run_id), str(found.version))
+
+
+def _as_record(name: str, key: str, run_id: str, number: str) -> VersionRecord:
     return VersionRecord(
-        experiment=name,
-        run_id=run_id,
-        registered_model=name,
-        version=number,
-        aliases=aliases,
+        experiment=name, run_id=run_id, registered_model=name, version=number, key=key
     )
+
+
+def _delete_halves(client: MlflowClient, name: str, key: str) -> None:
+    """Delete the runs of the same retrain that ended before there was a version."""
+    experiment = find_experiment(client, name)
+    for run in client.search_runs([experiment], f"tags.retrain_key = '{key}'"):
+        half = client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'")
+        for model in half:
+            client.delete_logged_model(model.model_id)
+        client.delete_run(run.info.run_id)
 
 
 def run_tags(
@@ -166,6 +207,8 @@ def _register_version(
         )
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
+    stored = Path(mlflow.artifacts.download_artifacts(info.model_uri))
+    tags = tags | {"model_sha256": digest_model(stored)}
     created = client.create_model_version(
         name,
         source=info.model_uri,
@@ -175,15 +218,3 @@ def _register_version(
         tags={key: value for key, value in tags.items() if key != "mlflow.note.content"},
     )
     return str(created.version)
-
-
-def _move_aliases(
-    client: MlflowClient, name: str, number: str, reproduction: bool
-) -> tuple[str, ...]:
-    """Point both aliases at the new version; a reproduction gets none."""
-    if reproduction:
-        return ()
-    aliases = ("challenger", "champion")
-    for alias in aliases:
-        client.set_registered_model_alias(name, alias, number)
-    return aliases

@@ -26,6 +26,7 @@ from models.figures import (
 from models.naming import run_labels
 from models.records import (
     CheckedRecord,
+    DecisionRecord,
     EvaluationRecord,
     ForecasterRecord,
     ReportRecord,
@@ -58,17 +59,15 @@ def report(
     forecaster: ForecasterRecord,
     evaluated: EvaluationRecord,
     version: VersionRecord,
+    decided: DecisionRecord,
     seconds: dict[str, float],
 ) -> ReportRecord:
-    """Render the report and hand it to MLflow and Prefect; ends the MLflow run.
-
-    The run's work folder goes last.
-    """
+    """Render the report and hand it to MLflow and Prefect; ends the MLflow run."""
     start = time.perf_counter()
     evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
-    name = f"{snapshot.as_of}-{version.registered_model}-v{version.version}"
-    folder = home() / "reports" / name
+    folder = _report_folder(snapshot, version)
     summary = make_summary(config, checked, snapshot, scaled, evaluation, version, folder, seconds)
+    summary |= {"decision": decided.decision.model_dump(mode="json")}
     plots = {
         name: render_png(figure)
         for name, figure in draw_plots(
@@ -80,9 +79,14 @@ def report(
     _show_in_prefect(summary, folder)
     seconds = seconds | {"report": time.perf_counter() - start}
     _log_to_mlflow(connect(), version.run_id, folder, seconds)
-    # All that is worth keeping now lies in MLflow and in the report.
-    shutil.rmtree(scaled.folder.parent)
     return ReportRecord(folder=folder, summary=summary)
+
+
+def read_summary(snapshot: SnapshotRecord, version: VersionRecord) -> dict[str, Any]:
+    """The summary that an earlier run of the same retrain left, marked as `done_before`."""
+    path = _report_folder(snapshot, version) / "summary.json"
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return summary | {"done_before": True}
 
 
 def draw_plots(
@@ -100,6 +104,11 @@ def draw_plots(
         "residuals": plot_residuals(predictions, model, title=title),
         "reliability": plot_reliability(predictions, model, title=title),
     }
+
+
+def _report_folder(snapshot: SnapshotRecord, version: VersionRecord) -> Path:
+    name = f"{snapshot.as_of}-{version.registered_model}-v{version.version}"
+    return home() / "reports" / name
 
 
 def _write_report(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import pyarrow as pa
 
 from models.candles import digest_candles
+from models.config import RetrainConfig
+from models.errors import SourceError
 from models.records import SnapshotRecord
 from tasks.files import read_frame
 from tasks.home import home
@@ -27,3 +30,18 @@ def _is_intact(record: SnapshotRecord) -> bool:
         return digest_candles(read_frame(record.candles_path)) == record.sha256
     except (OSError, ValueError, pa.ArrowException):
         return False
+
+
+def find_newest_snapshot(
+    config: RetrainConfig, as_of: dt.date, trouble: SourceError
+) -> SnapshotRecord:
+    """The newest intact snapshot of the symbol's real candles up to `as_of`; `trouble` without."""
+    known = [
+        record
+        for record, intact in list_snapshots()
+        if intact and record.symbol == config.symbol
+        if record.as_of <= as_of and not record.synthetic
+    ]
+    if not known:
+        raise trouble
+    return known[-1]

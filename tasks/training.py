@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from models.config import Recipe
 from models.forecaster import fit_forecaster
-from models.records import ForecasterRecord, ScaledRecord, WindowsRecord
-from tasks.files import whole_folder
+from models.records import ForecasterRecord, ScaledRecord, SnapshotRecord, WindowsRecord
+from models.twin import fit_serving
+from tasks.files import read_frame, whole_folder
 from tasks.progress import TrainingProgress
 from tasks.scaling import read_scaled
 from tasks.stage import stage
@@ -26,6 +27,21 @@ def train(scaled: ScaledRecord, windows: WindowsRecord, recipe: Recipe) -> Forec
             progress.on_epoch,
         )
     folder = scaled.folder.with_name("forecaster")
+    with whole_folder(folder) as temporary:
+        forecaster.save(temporary)
+    return ForecasterRecord(folder=folder, losses=losses)
+
+
+@stage("refit")
+def refit(trained: ForecasterRecord, snapshot: SnapshotRecord, recipe: Recipe) -> ForecasterRecord:
+    """Refit the recipe on all candles, for serving; a reproduction stays as it was judged."""
+    if recipe.reproduction:
+        return trained
+    with TrainingProgress(f"{recipe.name} on all candles", recipe.epochs) as progress:
+        forecaster, losses = fit_serving(
+            recipe, read_frame(snapshot.candles_path), progress.on_epoch
+        )
+    folder = trained.folder.with_name("serving") / trained.folder.name
     with whole_folder(folder) as temporary:
         forecaster.save(temporary)
     return ForecasterRecord(folder=folder, losses=losses)

@@ -21,7 +21,8 @@ def wait_for_scheduled(api: str) -> str:
     """The start of the first run that the server's own scheduler has planned."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        body = {"sort": "EXPECTED_START_TIME_ASC"}
+        flows = {"name": {"any_": ["retrain"]}}
+        body = {"sort": "EXPECTED_START_TIME_ASC", "flows": flows}
         runs = requests.post(f"{api}/flow_runs/filter", json=body, timeout=10).json()
         if runs:
             return str(runs[0]["expected_start_time"])

@@ -9,7 +9,17 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from models.config import DEFAULT_LEVELS, PRESETS, Cell, Ingestion, Judging, Recipe, RetrainConfig
+from models.config import (
+    DEFAULT_LEVELS,
+    PRESETS,
+    Cell,
+    Ingestion,
+    Judging,
+    Promotion,
+    Recipe,
+    RetrainConfig,
+    Watch,
+)
 
 
 def test_configuration_is_frozen_and_hashed_by_content():
@@ -113,9 +123,9 @@ def test_a_symbol_is_base_and_quote(symbol):
 
 
 def test_every_field_has_a_description_for_the_form():
-    for model in (RetrainConfig, Recipe, Judging, Ingestion):
+    for model in (RetrainConfig, Recipe, Judging, Ingestion, Promotion, Watch):
         for name, field in model.model_fields.items():
-            nested = name in {"recipe", "repair", "judging", "ingestion"}
+            nested = name in {"recipe", "repair", "judging", "ingestion", "promotion", "watch"}
             assert nested or field.description, name
 
 

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import InputError
-from models.splits import MIN_TEST, MIN_TRAIN, MIN_VALIDATION, Fold, make_fold
+from models.splits import (
+    MIN_TEST,
+    MIN_TRAIN,
+    MIN_VALIDATION,
+    Fold,
+    make_fold,
+    make_serving_fold,
+)
 
 sizes = {
     "first_row": st.integers(0, 60),
@@ -63,3 +70,22 @@ def test_the_number_that_is_asked_for_is_enough_and_one_fewer_is_not(n_rows, **s
     for fewer in {needed - 1, (needed + n_rows) // 2, n_rows} - {needed}:
         with pytest.raises(InputError, match=f"at least {needed}"):
             make_fold(fewer, **shares)
+
+
+@pytest.mark.parametrize(("share", "n_validation"), [(0.1, 48), (0.0, 10)])
+def test_serving_fold_reaches_the_newest_candle_and_is_purged(
+    share: float, n_validation: int
+) -> None:
+    fold = make_serving_fold(500, first_row=1, lookback=10, horizon=7, validation_share=share)
+    assert len(fold.validation) == n_validation
+    assert fold.validation[-1] + 7 == 499
+    assert len(fold.test) == 0
+    # The last target that is trained on comes before the first that validates.
+    assert fold.train[-1] + 7 == fold.validation[0]
+    assert fold.train_rows[-1] == fold.train[-1] + 7
+    assert fold.train[0] == 10
+
+
+def test_serving_fold_says_what_is_missing() -> None:
+    with pytest.raises(InputError, match="too few candles: 60 rows"):
+        make_serving_fold(60, first_row=1, lookback=30, horizon=7, validation_share=0.1)

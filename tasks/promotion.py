@@ -1,0 +1,209 @@
+"""Decide and promote: the new version against the champion, then the aliases, last."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from prefect.artifacts import create_markdown_artifact
+
+from models.config import Judging, Recipe, RetrainConfig
+from models.forecaster import load_forecaster
+from models.promotion import Challenger, Champion, Decision, decide
+from models.records import (
+    DecisionRecord,
+    EvaluationRecord,
+    ForecasterRecord,
+    SnapshotRecord,
+    VersionRecord,
+)
+from models.track_record import select_record
+from models.twin import compare_scores, last_origins, predict_twin, score_origins
+from tasks.files import read_frame, write_frame
+from tasks.home import home
+from tasks.ledger import read_ledger
+from tasks.model_files import load_version
+from tasks.registry import (
+    CHALLENGER,
+    CHAMPION,
+    find_champion,
+    find_version,
+    move_champion,
+    pin_reason,
+    read_decision,
+    settle_history,
+)
+from tasks.stage import stage
+from tasks.tracking import connect
+
+
+@stage("decide", retries=3)
+def decide_on(
+    config: RetrainConfig,
+    snapshot: SnapshotRecord,
+    serving: ForecasterRecord,
+    evaluated: EvaluationRecord,
+    version: VersionRecord,
+) -> DecisionRecord:
+    """Compare the new version with the champion and keep the decision with it.
+
+    A decision that was made before, by a run that was cut off, stands.
+    """
+    client = connect()
+    settle_history(client, version.registered_model)
+    registered = find_version(client, version.registered_model, version.version)
+    decision = read_decision(registered)
+    if decision is None:
+        decision = _decide(client, config, snapshot, serving, evaluated, registered)
+    _publish(client, version, decision)
+    return DecisionRecord(decision=decision)
+
+
+@stage("promote", retries=3)
+def promote(
+    version: VersionRecord, decided: DecisionRecord, reproduction: bool, at: dt.datetime
+) -> VersionRecord:
+    """Move the aliases: the last thing that a retrain does to the registry.
+
+    The newest version that is no reproduction is the challenger; the decision moves the champion.
+    """
+    client = connect()
+    name, number, decision = version.registered_model, version.version, decided.decision
+    aliases: list[str] = []
+    if not reproduction:
+        client.set_registered_model_alias(name, CHALLENGER, number)
+        aliases.append(CHALLENGER)
+    if decision.moves and not pin_reason(name):
+        move_champion(
+            client,
+            name,
+            number,
+            action=decision.action,
+            why="; ".join(decision.reasons),
+            at=at,
+            key=version.key,
+        )
+        aliases.append(CHAMPION)
+    client.set_model_version_tag(name, number, "finished", "true")
+    return version.model_copy(update={"aliases": tuple(aliases)})
+
+
+def _decide(
+    client: MlflowClient,
+    config: RetrainConfig,
+    snapshot: SnapshotRecord,
+    serving: ForecasterRecord,
+    evaluated: EvaluationRecord,
+    registered: ModelVersion,
+) -> Decision:
+    recipe, n = config.recipe, config.promotion.judged_origins
+    predictions = read_frame(evaluated.predictions_path)
+    scores = last_origins(score_origins(predictions, recipe.name), n)
+    write_frame(scores, _twin_path(snapshot.sha256, recipe, config.judging))
+    naive = last_origins(score_origins(predictions, "naive"), n)
+    next_day = scores[scores["step"] == 1]
+    challenger = Challenger(
+        recipe=recipe.digest(),
+        as_of=snapshot.as_of,
+        n_days=len(next_day),
+        crps_bp=float(scores["crps_bp"].mean(skipna=False)),
+        naive_crps_bp=float(naive["crps_bp"].mean()),
+        inside_90=int(next_day["inside_90"].sum()),
+        finite=bool(np.isfinite(scores["crps_bp"]).all()),
+        reproducible=_same_after_loading(registered, serving, snapshot),
+        reproduction=recipe.reproduction,
+    )
+    champion = None
+    current = find_champion(client, registered.name)
+    if current is not None and not recipe.reproduction:
+        champion = _describe_champion(current, config, snapshot, scores)
+    decision = decide(challenger, champion, config.promotion, pin_reason(registered.name))
+    facts = challenger.model_dump(mode="json")
+    for key, value in (("scores", json.dumps(facts)), ("decision", decision.model_dump_json())):
+        client.set_model_version_tag(registered.name, registered.version, key, value)
+    return decision
+
+
+def _describe_champion(
+    current: ModelVersion, config: RetrainConfig, snapshot: SnapshotRecord, scores: pd.DataFrame
+) -> Champion:
+    """The champion on the challenger's origins: its recipe's twin, and what it forecast live."""
+    recipe = Recipe.model_validate_json(current.tags["recipe"])
+    decision = read_decision(current)
+    values: dict[str, Any] = {
+        "version": str(current.version),
+        "recipe": recipe.digest(),
+        "as_of": dt.date.fromisoformat(current.tags["as_of"]),
+        "unproven": decision is not None and decision.unproven,
+    }
+    if recipe.digest() == config.recipe.digest():
+        # Its twin on these candles is the challenger's; its predecessor's is what was judged then.
+        path = _twin_path(current.tags["snapshot_sha256"], recipe, config.judging)
+        theirs = read_frame(path) if path.exists() else None
+    else:
+        theirs = _champion_twin(recipe, config, snapshot)
+    if theirs is not None:
+        values |= compare_scores(scores, theirs)
+    live = _live_scores(str(current.name))
+    lived = compare_scores(scores, live)
+    values |= {
+        "n_live": lived["n_shared"],
+        "live_crps_bp": lived["crps_bp"],
+        "live_challenger_crps_bp": lived["challenger_crps_bp"],
+    }
+    return Champion.model_validate(values)
+
+
+def _champion_twin(recipe: Recipe, config: RetrainConfig, snapshot: SnapshotRecord) -> pd.DataFrame:
+    """Scores of the champion's recipe on the same candles, trained once and then kept."""
+    path = _twin_path(snapshot.sha256, recipe, config.judging)
+    if not path.exists():
+        predictions = predict_twin(recipe, read_frame(snapshot.candles_path), config.judging)
+        scores = last_origins(
+            score_origins(predictions, recipe.name), config.promotion.judged_origins
+        )
+        write_frame(scores, path)
+    return read_frame(path)
+
+
+def _live_scores(model: str) -> pd.DataFrame:
+    """Scored live forecasts of whatever was champion: origin, step, crps_bp."""
+    live = select_record(read_ledger(model, distributions=False))
+    scored = live[live["crps_bp"].notna()]
+    origin = pd.to_datetime(scored["as_of"], utc=True).astype("datetime64[us, UTC]")
+    return pd.DataFrame(
+        {
+            "origin": origin,
+            "step": scored["step"].astype("int64"),
+            "crps_bp": scored["crps_bp"].astype("float64"),
+        }
+    )
+
+
+def _twin_path(snapshot_sha256: str, recipe: Recipe, judging: Judging) -> Path:
+    name = f"{snapshot_sha256[:16]}-{recipe.digest()}-{judging.digest()}.parquet"
+    return home() / "twins" / name
+
+
+def _same_after_loading(
+    registered: ModelVersion, serving: ForecasterRecord, snapshot: SnapshotRecord
+) -> bool:
+    """Whether the registered files forecast the newest day as the trained ones do, bit for bit."""
+    candles = read_frame(snapshot.candles_path)
+    ours = load_forecaster(serving.folder).predict(candles).quantiles
+    return bool(np.array_equal(ours, load_version(registered).predict(candles).quantiles))
+
+
+def _publish(client: MlflowClient, version: VersionRecord, decision: Decision) -> None:
+    lines = [f"# {decision.action}{' (unproven)' if decision.unproven else ''}", ""]
+    text = "\n".join([*lines, *(f"- {reason}" for reason in decision.reasons), ""])
+    client.log_text(version.run_id, text, "decision.md")
+    client.log_dict(version.run_id, decision.model_dump(mode="json"), "decision.json")
+    client.set_tag(version.run_id, "decision", decision.action)
+    create_markdown_artifact(text, key=f"{version.registered_model}-decision")

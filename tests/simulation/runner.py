@@ -1,0 +1,157 @@
+"""Runs daily retrains in child processes, one a day, on a simulated clock; kills some on the way.
+
+The parent imports everything once and forks before TensorFlow runs. It reads a job a line, as JSON,
+and answers with the child's exit status. A job may name a point at which the child kills itself
+with SIGKILL: "after STAGE", or "in STAGE" (a place inside it, see INSIDE).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+# Where each "in" point lies: the function inside the stage that is run, and then no more.
+INSIDE = {
+    "in ingest": "tasks.ingestion.write_frame",
+    "in validate": "tasks.validation.check_candles",
+    "in snapshot": "tasks.snapshot.write_frame",
+    "in scale": "tasks.scaling.fit_scalers",
+    "in window": "tasks.windowing.check_windows",
+    "in train": "tasks.training.fit_forecaster",
+    "in evaluate": "tasks.evaluation.write_frame",
+    "in refit": "tasks.training.fit_serving",
+    "in register": "tasks.registration._log_values",
+    "in register, model logged": "tasks.registration.digest_model",
+    "in register, version there": "tasks.registration._register_version",
+    "in decide": "tasks.promotion.decide",
+    "in decide, decided": "tasks.promotion._decide",
+    "in report": "tasks.reporting._write_report",
+    "in report, run ended": "tasks.reporting._log_to_mlflow",
+    "in promote, move begun": "tasks.registry._add_history",
+    "in promote, alias moved": "tasks.promotion.move_champion",
+    "in forecast": "tasks.forecasting.load_version",
+    "in forecast, stored": "tasks.forecasting.record_forecasts",
+    "in score, not committed": "tasks.ledger.score_forecasts",
+    "in score": "tasks.forecasting.score_due",
+}
+STAGES = (
+    "ingest", "validate", "snapshot", "scale", "window", "train", "evaluate", "refit", "register",
+    "decide_on", "report", "promote", "forecast_with_champion", "keep_ledger",
+)  # fmt: skip
+# What a day imports late; once in the parent is cheaper than in every child.
+PRELOADED = (
+    "flows.retrain",
+    "alembic.command",
+    "git",
+    "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "prefect.client.subscriptions",
+)
+POINTS = (*(f"after {stage}" for stage in STAGES), *INSIDE)
+
+
+def die_after(holder: object, name: str) -> None:
+    """Replace a function by one that runs it and then kills this process."""
+    original = getattr(holder, name)
+
+    def run_and_die(*args: object, **kwargs: object) -> None:
+        original(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(holder, name, run_and_die)
+
+
+def arm(point: str) -> None:
+    if point in INSIDE:
+        module, _, name = INSIDE[point].rpartition(".")
+        die_after(importlib.import_module(module), name)
+        return
+    name = point.removeprefix("after ")
+    retrain, forecast = (importlib.import_module(f"flows.{m}") for m in ("retrain", "forecast"))
+    die_after(getattr(retrain, name, None) or getattr(forecast, name), "fn")
+
+
+def skip_training() -> None:
+    """Leave the networks untrained: what is tested here is state, and training takes seconds."""
+    import numpy as np
+
+    import models.twin
+    import tasks.training
+    from models.forecaster import Forecaster
+    from models.network import build_network
+
+    def fake_fit(recipe, names, windows, scalers, close, on_epoch):  # type: ignore[no-untyped-def]
+        network = build_network(recipe, len(names))
+        generator = np.random.default_rng(recipe.seed)
+        network.set_weights(
+            [0.02 * generator.standard_normal(w.shape) for w in network.get_weights()]
+        )
+        spread = np.array([level - 0.5 for level in recipe.quantile_levels])
+        steps = np.sqrt(np.arange(1, recipe.horizon + 1))
+        errors = 0.02 * recipe.units * steps[:, None] * 3 * spread
+        on_epoch(1, {"loss": 1.0, "val_loss": 1.0})
+        losses = {"loss": [1.0], "val_loss": [1.0]}
+        return Forecaster(recipe, names, scalers, network, errors), losses
+
+    tasks.training.fit_forecaster = fake_fit
+    models.twin.fit_forecaster = fake_fit
+    import tasks.reporting
+
+    tasks.reporting.draw_plots = lambda *args: {}
+
+
+def run_day(job: dict) -> None:
+    os.environ["BTC_HOME"] = job["home"]
+    import tasks.registration
+
+    # Somebody may commit while the days run.
+    tasks.registration.code_version = lambda: "simulated"
+    from prefect.runtime import flow_run
+
+    from flows.retrain import retrain
+    from models.config import RetrainConfig
+
+    day = dt.date.fromisoformat(job["day"])
+    clock = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(0, 20), tzinfo=dt.UTC)
+    flow_run.scheduled_start_time = clock
+    if job.get("fake_training", True):
+        skip_training()
+    if job.get("kill"):
+        arm(job["kill"])
+    summary = retrain(RetrainConfig.model_validate(job["config"]))
+    Path(job["home"], "last.json").write_text(json.dumps(summary))
+
+
+def main() -> None:
+    for name in PRELOADED:
+        importlib.import_module(name)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                run_day(job)
+                status = 0
+            except BaseException:  # noqa: BLE001, the child must never go on as a second parent
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+        print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), flush=True)
+
+
+if __name__ == "__main__":
+    from tasks.home import prepare_environment
+
+    prepare_environment()
+    main()
