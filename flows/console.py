@@ -93,6 +93,11 @@ def prepare_worker() -> None:
 
 def print_forecast(summary: Mapping[str, Any]) -> None:
     """Print a forecast's table by target date, and what a reader must know about it."""
+    if "refused" in summary:
+        Console(highlight=False, soft_wrap=True).print(
+            f"No forecast: {summary['refused']}", markup=False
+        )
+        return
     console = Console(highlight=False, soft_wrap=True)
     # A pipe counts as 80 columns wide, where the table would fold every number.
     console.width = max(console.width, 130)

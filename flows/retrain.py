@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from flows.forecast import forecast_and_score
 from models.calendar import newest_closed_day, resolve_as_of
 from models.config import RetrainConfig
+from models.errors import NoForecastError
 from models.naming import model_name
 from models.records import CandlesRecord, CheckedRecord, SnapshotRecord, seconds_by_stage
 from models.summary import with_aliases, with_forecast
@@ -52,7 +53,10 @@ def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa:
             if finished
             else make_version(config, candles, checked, frozen, scheduled)
         )
-        forecast = forecast_and_score(config, frozen, newest_closed, scheduled)
+        try:
+            forecast = forecast_and_score(config, frozen, newest_closed, scheduled)
+        except NoForecastError as refusal:
+            forecast = {"refused": str(refusal), "seconds": {}}
         discard_folder(candles.path.parent)
     return with_forecast(summary, forecast)
 

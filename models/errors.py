@@ -9,6 +9,13 @@ class InputError(ValueError):
     """
 
 
+class NoForecastError(InputError):
+    """There is no champion to forecast with, or no candle fresh enough to forecast from.
+
+    `btc forecast` refuses with it; a retrain, which has its model by then, ends well and says so.
+    """
+
+
 class SourceError(RuntimeError):
     """A source of candles did not answer, or not with candles that can be used.
 

@@ -15,7 +15,7 @@ from prefect.events import emit_event
 from models.config import RetrainConfig, Watch
 from models.distribution import tabulate_forecast
 from models.drift import watch_inputs, watch_record
-from models.errors import InputError
+from models.errors import NoForecastError
 from models.forecast import Forecast
 from models.forecaster import Forecaster
 from models.naming import model_name
@@ -103,7 +103,7 @@ def _age_notes(snapshot: SnapshotRecord, wanted: dt.date, watch: Watch) -> list[
         return []
     told = f"the newest candle of {snapshot.source} is that of {snapshot.as_of}, {age} days old"
     if age > watch.max_age_days:
-        raise InputError(
+        raise NoForecastError(
             f"{told}; at most {watch.max_age_days} are allowed (max_age_days): bring the candles "
             "up to date"
         )
@@ -123,7 +123,7 @@ def _champion_notes(champion: ModelVersion, as_of: dt.date) -> list[str]:
 def _need_champion(client: MlflowClient, name: str) -> ModelVersion:
     champion = find_champion(client, name)
     if champion is None:
-        raise InputError(f"{name} has no champion yet; run `btc retrain` first")
+        raise NoForecastError(f"{name} has no champion yet; run `btc retrain` first")
     return champion
 
 

@@ -23,6 +23,7 @@ STAGES = [
     "ingest", "validate", "snapshot", "scale", "window", "train", "evaluate", "refit", "register",
     "decide", "report", "promote", "forecast", "score",
 ]  # fmt: skip
+SMALL_ASSIGNMENT = ("--set", "units=4", "--set", "dense_units=4", "--set", "epochs=1")
 PLOTS = {"loss.png", "prices.png", "recent.png", "residuals.png", "reliability.png"}
 
 
@@ -162,8 +163,9 @@ def test_verdict_knows_signal_from_noise(retrain: Callable[..., Run]) -> None:
 
 def test_reproduction_is_labelled_and_gets_no_alias(retrain: Callable[..., Run]) -> None:
     """The classroom recipe with fewer units and epochs, on closes alone."""
-    small = ("--set", "units=4", "--set", "dense_units=4", "--set", "epochs=1")
-    run = retrain("--source", "sample", "--as-of", "2025-06-30", "--preset", "assignment", *small)
+    run = retrain(
+        "--source", "sample", "--as-of", "2025-06-30", "--preset", "assignment", *SMALL_ASSIGNMENT
+    )
     assert run.summary["aliases"] == []
     assert set(run.summary["metrics"]) == {"assignment", "naive"}
     assert "reproduction: leaks the future, never promoted" in run.stdout
@@ -194,3 +196,15 @@ def test_same_seed_gives_the_same_numbers_again(
     paths = [run.summary["artifacts"]["predictions"] for run in (again, sample_run)]
     pd.testing.assert_frame_equal(*map(pd.read_parquet, paths), check_exact=True)
     assert os.path.realpath(paths[0]) != os.path.realpath(paths[1])
+
+
+def test_an_old_file_is_learned_from_though_nothing_is_forecast(
+    retrain: Callable[..., Run], sample_run: Run, tmp_path: Path
+) -> None:
+    """A retrain on history, asked for today, ends well; the forecast says why there is none."""
+    snapshot = sample_run.home / "snapshots" / sample_run.summary["snapshot_hash"]
+    path = tmp_path / "old.csv"
+    pd.read_parquet(snapshot / "candles.parquet").tail(600).to_csv(path, index=False)
+    run = retrain("--source", f"csv:{path}", "--preset", "assignment", *SMALL_ASSIGNMENT)
+    assert "days old" in run.summary["forecast"]["refused"]
+    assert "No forecast" in run.stdout
