@@ -57,7 +57,11 @@ def run(state: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setattr(flow_run, "scheduled_start_time", clock, raising=False)
         csv = write_candles(state, day if candles_to is None else candles_to)
         recipe = more.pop("recipe", RECIPE)
-        config = RetrainConfig.model_validate({"source": f"csv:{csv}", "recipe": recipe})
+        # One epoch of training differs much from day to day; that is not what is tested here.
+        promotion = {"refresh_margin": 0.5}
+        config = RetrainConfig.model_validate(
+            {"source": f"csv:{csv}", "recipe": recipe, "promotion": promotion}
+        )
         return flow(config, **more)
 
     return call
