@@ -116,7 +116,8 @@ def retrain(
         return
     notes = run_labels(summary["synthetic"], summary["reproduction"])
     print_summary(summary, metrics_table(summary), notes, ui_command())
-    print_forecast(summary["forecast"])
+    if "forecast" in summary:
+        print_forecast(summary["forecast"])
 
 
 @app.command()

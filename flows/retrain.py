@@ -16,6 +16,7 @@ from models.records import CandlesRecord, CheckedRecord, SnapshotRecord, seconds
 from models.summary import with_aliases, with_forecast
 from tasks.evaluation import evaluate
 from tasks.files import discard_folder
+from tasks.forecasting import has_champion
 from tasks.ingestion import ingest
 from tasks.lock import hold
 from tasks.preflight import check_request
@@ -52,9 +53,11 @@ def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa:
             if finished
             else make_version(config, candles, checked, frozen, scheduled)
         )
-        forecast = forecast_and_score(config, frozen, newest_closed, scheduled)
+        if has_champion(config, frozen):
+            forecast = forecast_and_score(config, frozen, newest_closed, scheduled)
+            summary = with_forecast(summary, forecast)
         discard_folder(candles.path.parent)
-    return with_forecast(summary, forecast)
+    return summary
 
 
 def make_version(

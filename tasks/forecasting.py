@@ -97,6 +97,11 @@ def keep_ledger(
     )
 
 
+def has_champion(config: RetrainConfig, snapshot: SnapshotRecord) -> bool:
+    """Whether there is a model to forecast with; a first run that is rejected leaves none."""
+    return find_champion(connect(), model_name(config.symbol, snapshot.synthetic)) is not None
+
+
 def _age_notes(snapshot: SnapshotRecord, wanted: dt.date, watch: Watch) -> list[str]:
     age = (wanted - snapshot.as_of).days
     if age <= 0:

@@ -96,6 +96,16 @@ def test_without_a_champion_there_is_no_forecast(run: Run) -> None:
         btc("ledger")
 
 
+def test_first_run_that_is_rejected_ends_well_without_a_forecast(
+    run: Run, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BTC_HOME", str(own_home))
+    small = {"preset": "assignment", "units": 2, "dense_units": 2, "epochs": 1, "lookback": 5}
+    summary = run(retrain, 0, recipe=small)
+    assert summary["decision"]["action"] == "reject"
+    assert "forecast" not in summary
+
+
 def test_first_model_is_promoted_and_forecasts(run: Run, client: MlflowClient) -> None:
     summary = run(retrain, 0)
     assert summary["decision"]["action"] == "promote"
