@@ -15,6 +15,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from models.config import Judging, Recipe, RetrainConfig
 from models.forecaster import load_forecaster
+from models.naming import run_labels
 from models.promotion import Challenger, Champion, Decision, decide
 from models.records import (
     DecisionRecord,
@@ -61,7 +62,8 @@ def decide_on(
     decision = read_decision(registered)
     if decision is None:
         decision = _decide(client, config, snapshot, serving, evaluated, registered)
-    _publish(client, version, decision)
+    labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
+    _publish(client, version, decision, labels)
     return DecisionRecord(decision=decision)
 
 
@@ -200,9 +202,12 @@ def _same_after_loading(
     return bool(np.array_equal(ours, load_version(registered).predict(candles).quantiles))
 
 
-def _publish(client: MlflowClient, version: VersionRecord, decision: Decision) -> None:
-    lines = [f"# {decision.action}{' (unproven)' if decision.unproven else ''}", ""]
-    text = "\n".join([*lines, *(f"- {reason}" for reason in decision.reasons), ""])
+def _publish(
+    client: MlflowClient, version: VersionRecord, decision: Decision, labels: list[str]
+) -> None:
+    title = f"# {decision.action}{' (unproven)' if decision.unproven else ''}"
+    reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
+    text = "\n\n".join([title, *labels, reasons]) + "\n"
     client.log_text(version.run_id, text, "decision.md")
     client.log_dict(version.run_id, decision.model_dump(mode="json"), "decision.json")
     client.set_tag(version.run_id, "decision", decision.action)

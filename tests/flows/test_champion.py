@@ -57,7 +57,11 @@ def run(state: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setattr(flow_run, "scheduled_start_time", clock, raising=False)
         csv = write_candles(state, day if candles_to is None else candles_to)
         recipe = more.pop("recipe", RECIPE)
-        config = RetrainConfig.model_validate({"source": f"csv:{csv}", "recipe": recipe})
+        # One epoch of training differs much from day to day; that is not what is tested here.
+        promotion = {"refresh_margin": 0.5}
+        config = RetrainConfig.model_validate(
+            {"source": f"csv:{csv}", "recipe": recipe, "promotion": promotion}
+        )
         return flow(config, **more)
 
     return call
@@ -90,6 +94,16 @@ def test_without_a_champion_there_is_no_forecast(run: Run) -> None:
     assert "has no version yet" in btc("models")
     with pytest.raises(InputError, match="the ledger has no forecast"):
         btc("ledger")
+
+
+def test_first_run_that_is_rejected_ends_well_without_a_forecast(
+    run: Run, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BTC_HOME", str(own_home))
+    small = {"preset": "assignment", "units": 2, "dense_units": 2, "epochs": 1, "lookback": 5}
+    summary = run(retrain, 0, recipe=small)
+    assert summary["decision"]["action"] == "reject"
+    assert "no champion yet" in summary["forecast"]["refused"]
 
 
 def test_first_model_is_promoted_and_forecasts(run: Run, client: MlflowClient) -> None:

@@ -83,8 +83,9 @@ def test_deployed_retrain_runs_on_a_worker(tmp_path: Path) -> None:
         assert {"progress", "markdown", "table"} <= kinds
         progress = next(item for item in artifacts if item["type"] == "progress")
         assert progress["data"] == 100
-        markdown = next(item for item in artifacts if item["type"] == "markdown")
-        assert "SYNTHETIC" in markdown["data"]
+        texts = [item["data"] for item in artifacts if item["type"] == "markdown"]
+        assert len(texts) == 2  # the decision and the report
+        assert all("SYNTHETIC" in text for text in texts)
 
     client = MlflowClient(f"sqlite:///{tmp_path / 'state' / 'mlflow.db'}")
     assert client.get_model_version_by_alias("btc-usd-synthetic", "champion").version == 1
