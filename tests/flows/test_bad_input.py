@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 from flows.cli import main
 from models.config import RepairPolicy, RetrainConfig
@@ -187,7 +188,11 @@ def test_a_stage_that_refuses_its_input_ends_the_command(
     assert [line.split()[0] for line in stages] == before
     # No MLflow run, no report; what is stored is whole: each snapshot has its manifest.
     names = {found.name for found in home.iterdir()}
-    assert not names & {"mlflow.db", "mlartifacts", "reports"}
+    assert not names & {"mlartifacts", "reports"}
+    if "mlflow.db" in names:
+        client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+        assert [found.name for found in client.search_experiments()] == ["Default"]
+        assert client.search_runs(["0"]) == []
     assert ("snapshots" in names) == ("snapshot" in before)
     for snapshot in home.glob("snapshots/*"):
         files = {found.name for found in snapshot.iterdir()}

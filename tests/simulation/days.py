@@ -72,7 +72,9 @@ class Days:
 @contextmanager
 def start_runner(api_url: str, log: Path) -> Iterator[subprocess.Popen[str]]:
     """Start the process that days are forked from."""
-    environment = os.environ | {
+    # MLflow leaves its address in the environment of a process that has used it.
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    environment = inherited | {
         "PREFECT_API_URL": api_url,
         "PREFECT_LOGGING_LEVEL": "ERROR",
         "PYTHONPATH": str(ROOT),
