@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from models.backtest import LEVELS, group_spans, make_spans, predict_group
-from models.config import BacktestConfig, Recipe
+from models.config import BacktestConfig
 from models.features import first_complete_row, make_features
 from models.forecaster import fit_forecaster
 from models.network import build_network
+from models.recipe import Recipe
 from models.scaler import fit_scalers
 from models.splits import make_fold
 from models.student import student_t_loss

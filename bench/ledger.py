@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.config import DEFAULT_LEVELS, Promotion
+from models.config import Promotion
 from models.promotion import Challenger, Champion, decide
+from models.recipe import DEFAULT_LEVELS
 from models.sample import make_sample
 from models.scoring import score_forecasts
 from models.track_record import select_record, summarize_record

@@ -17,9 +17,9 @@ from flows.cli_backtest import backtest
 from flows.cli_data import data, ingest, settle_source
 from flows.cli_ledger import check_writable
 from flows.console import hushed_imports, print_forecast, print_summary, show_stages
-from models.config import PRESETS, REPRODUCTION_LABEL, Recipe
 from models.errors import InputError, SourceError
 from models.overrides import make_config
+from models.recipe import PRESETS, REPRODUCTION_LABEL, Recipe
 from tasks.files import read_config, write_text
 from tasks.home import prepare_environment
 

@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.console import StageLines, hushed_imports, show_stages
-from models.config import BASELINE_NAMES, PRESETS, BacktestConfig
+from models.config import BASELINE_NAMES, BacktestConfig
 from models.errors import InputError
 from models.overrides import one_line
+from models.recipe import PRESETS
 from tasks.files import write_text
 from tasks.home import prepare_environment
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from models.chunks import ChunkData
 from models.companions import make_companion
-from models.config import Recipe
 from models.errors import InputError
 from models.evaluation import quantile_column
 from models.features import first_complete_row, make_features, usable_features
 from models.forecast import Forecast
 from models.forecaster import Forecaster, fit_forecaster, fit_forecasters
 from models.metrics import crps_from_quantiles
+from models.recipe import Recipe
 from models.scaler import Scalers, fit_scalers
 from models.splits import Fold
 from models.windows import WindowSet, make_future, make_targets

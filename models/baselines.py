@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.config import nearest
 from models.errors import InputError
 from models.features import ewma_volatility, garman_klass_variance
+from models.frozen import nearest
 from models.garch import Kind, fit_garch, predict_garch
 from models.windows import make_targets
 

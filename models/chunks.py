@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.config import Recipe
 from models.network import INPUT_LIMIT
+from models.recipe import Recipe
 from models.student import N_PARAMETERS, negative_log_likelihood, step_weights
 
 Weights = list[NDArray[np.float32]]

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from models.chunks import ChunkData
-from models.config import Recipe
 from models.features import FEATURES, first_complete_row, make_features
+from models.recipe import Recipe
 from models.scaler import Scalers
 from models.windows import make_targets
 

@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from models.config import nearest
 from models.errors import InputError
+from models.frozen import nearest
 
 VOLUME_WINDOW = 30
 MEAN_WINDOW = 20

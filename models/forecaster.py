@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from models.blend import econometric_quantiles, first_origin
 from models.chunks import ChunkData, fit_on_chunks
-from models.config import Recipe
 from models.errors import InputError
 from models.features import first_complete_row, make_features
 from models.forecast import Forecast
 from models.garch import Garch, fit_garch
 from models.network import build_network, set_member_weights
+from models.recipe import Recipe
 from models.scaler import Scalers, scalers_from_dict
 from models.student import split_outputs, student_t_loss, student_t_quantiles
 from models.windows import WindowSet, make_windows, return_scale

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.config import REPRODUCTION_LABEL
 from models.evaluation import Evaluation
+from models.recipe import REPRODUCTION_LABEL
 
 
 def model_name(symbol: str, synthetic: bool) -> str:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import Recipe
+from models.recipe import Recipe
 from models.student import N_PARAMETERS
 
 # Standard deviations from the training mean beyond which an input counts as no more unusual.

@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from models.config import RetrainConfig, nearest
+from models.config import RetrainConfig
 from models.errors import InputError
+from models.frozen import nearest
 
 
 def make_config(values: dict[str, Any], assignments: list[str]) -> RetrainConfig:

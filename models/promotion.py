@@ -12,7 +12,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import binom
 
-from models.config import REPRODUCTION_LABEL, Promotion
+from models.config import Promotion
+from models.recipe import REPRODUCTION_LABEL
 
 Action = Literal["promote", "refresh", "keep", "reject"]
 COVERAGE_LEVEL = 0.9

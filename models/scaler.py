@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from models.config import Recipe
+from models.recipe import Recipe
 from models.splits import Fold
 
 _CLASSES = {"standard": StandardScaler, "minmax": MinMaxScaler}

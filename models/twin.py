@@ -15,11 +15,12 @@ import pandas as pd
 
 from models import metrics
 from models.compare import diebold_mariano
-from models.config import Judging, Recipe
+from models.config import Judging
 from models.evaluation import central_band, levels_of, quantile_column
 from models.features import first_complete_row, make_features, usable_features
 from models.forecast import make_predictions
 from models.forecaster import Forecaster, OnEpoch, fit_forecaster
+from models.recipe import Recipe
 from models.scaler import fit_scalers
 from models.splits import Fold, make_fold, make_serving_fold
 from models.windows import WindowSet, make_future, make_targets

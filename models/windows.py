@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import Target
 from models.features import volatility_of_closes
+from models.recipe import Target
 from models.splits import Fold
 
 

@@ -27,11 +27,12 @@ from models.backtest import (
 from models.backtest_figures import backtest_figures
 from models.baselines import predict_baseline
 from models.candles import check_candles, digest_candles
-from models.config import BacktestConfig, Recipe
+from models.config import BacktestConfig
 from models.conformal import adapt_quantiles
 from models.errors import InputError
 from models.figures import render_png
 from models.naming import flatten, model_name
+from models.recipe import Recipe
 from models.records import Record, SnapshotRecord
 from models.scores import summarise_backtest
 from models.windows import make_targets

@@ -13,10 +13,11 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from prefect.artifacts import create_markdown_artifact
 
-from models.config import Judging, Recipe, RetrainConfig
+from models.config import Judging, RetrainConfig
 from models.forecaster import load_forecaster
 from models.naming import run_labels
 from models.promotion import Challenger, Champion, Decision, decide
+from models.recipe import Recipe
 from models.records import (
     DecisionRecord,
     EvaluationRecord,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.config import Recipe
 from models.forecaster import fit_forecaster
+from models.recipe import Recipe
 from models.records import ForecasterRecord, ScaledRecord, SnapshotRecord, WindowsRecord
 from models.twin import fit_serving
 from tasks.files import read_frame, whole_folder

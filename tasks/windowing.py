@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.config import Recipe
+from models.recipe import Recipe
 from models.records import ScaledRecord, WindowsRecord
 from models.windows import WindowSet, check_windows
 from tasks.scaling import read_scaled

@@ -23,8 +23,9 @@ from tasks.home import prepare_environment  # noqa: E402
 prepare_environment()
 
 from models.candles import digest_candles  # noqa: E402
-from models.config import Judging, Recipe, RetrainConfig  # noqa: E402
+from models.config import Judging, RetrainConfig  # noqa: E402
 from models.forecaster import Forecaster, fit_forecaster  # noqa: E402
+from models.recipe import Recipe  # noqa: E402
 from models.records import CandlesRecord, ScaledRecord, SnapshotRecord  # noqa: E402
 from models.sample import make_sample  # noqa: E402
 from models.windows import WindowSet  # noqa: E402

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from models.baselines import naive_quantiles
-from models.config import DEFAULT_LEVELS, Cell, Target
 from models.features import FEATURES, make_features
+from models.recipe import DEFAULT_LEVELS, Cell, Target
 from models.scaler import fit_scalers
 from models.windows import make_targets
 

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from models.candle_table import BadRows, missing_days, table_from_rows
-from models.config import Ingestion, nearest
+from models.config import Ingestion
 from models.errors import InputError, SourceError
+from models.frozen import nearest
 from tasks.sources.retries import TryAgain, read_http_date, read_retry_after, retry
 
 DEFAULT_EXCHANGE = "exchange:bitstamp"

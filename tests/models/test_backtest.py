@@ -20,8 +20,8 @@ from models.backtest import (
 )
 from models.baselines import predict_baseline
 from models.compare import diebold_mariano
-from models.config import Cell, Recipe
 from models.errors import InputError
+from models.recipe import Cell, Recipe
 from models.sample import make_sample
 
 LAST_DAY = dt.date(2024, 12, 31)

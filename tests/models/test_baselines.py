@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from models.baselines import BASELINES, NAIVE_WINDOW, naive_quantiles, predict_baseline
-from models.config import BASELINE_NAMES, DEFAULT_LEVELS
+from models.config import BASELINE_NAMES
 from models.errors import InputError
+from models.recipe import DEFAULT_LEVELS
 from models.sample import make_sample
 
 CLOSE = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.02, 320)))

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from models.chunks import ChunkData, fit_on_chunks, initial_weights, run_layer
-from models.config import Recipe
 from models.network import build_network, set_member_weights
+from models.recipe import Recipe
 
 CAUSAL = ("rnn", "lstm", "gru")
 

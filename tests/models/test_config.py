@@ -9,17 +9,8 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from models.config import (
-    DEFAULT_LEVELS,
-    PRESETS,
-    Cell,
-    Ingestion,
-    Judging,
-    Promotion,
-    Recipe,
-    RetrainConfig,
-    Watch,
-)
+from models.config import Ingestion, Judging, Promotion, RetrainConfig, Watch
+from models.recipe import DEFAULT_LEVELS, PRESETS, Cell, Recipe
 
 
 def test_configuration_is_frozen_and_hashed_by_content():

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from models import metrics as m
-from models.config import DEFAULT_LEVELS, Judging
+from models.config import Judging
 from models.evaluation import (
     COLUMNS,
     central_band,
@@ -19,6 +19,7 @@ from models.evaluation import (
     measure_echo,
     quantile_column,
 )
+from models.recipe import DEFAULT_LEVELS
 
 N, HORIZON, SD = 400, 2, 0.03
 CLOSES = 30_000 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, SD, N + HORIZON + 1)))

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.config import Cell, Target
 from models.errors import InputError
 from models.forecaster import load_forecaster
+from models.recipe import Cell, Target
 from models.windows import make_windows
 
 CELLS, TARGETS = get_args(Cell), get_args(Target)
@@ -130,7 +130,7 @@ SCRIPT = """
 import datetime as dt, hashlib, sys, tempfile
 import numpy as np
 from pathlib import Path
-from models.config import Recipe
+from models.recipe import Recipe
 from models.features import first_complete_row, make_features
 from models.forecaster import fit_forecaster
 from models.sample import make_sample

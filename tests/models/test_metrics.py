@@ -11,7 +11,7 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import mean_pinball_loss
 
 from models import metrics as m
-from models.config import DEFAULT_LEVELS
+from models.recipe import DEFAULT_LEVELS
 
 ACTUAL = [1.0, 2.0, 4.0, 8.0]
 PREDICTED = [2.0, 2.0, 2.0, 12.0]

@@ -7,8 +7,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from models.config import Cell, Recipe
 from models.network import build_network
+from models.recipe import Cell, Recipe
 
 CELLS = get_args(Cell)
 

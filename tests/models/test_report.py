@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from models import report
-from models.config import Recipe
+from models.recipe import Recipe
 
 PNG = b"\x89PNG not really"
 HOSTILE = (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from models.config import Recipe
+from models.recipe import Recipe
 from models.scaler import fit_scaler, fit_scalers, scaler_from_dict, scalers_from_dict
 from models.splits import Fold
 
