@@ -102,6 +102,24 @@ def initial_weights(recipe: Recipe, n_features: int, seed: int) -> Weights:
     return [array.astype(np.float32) for array in weights]
 
 
+def run_members(
+    recipe: Recipe, members: Sequence[Weights], x: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Outputs (n, members, horizon, 3) at the last day of windows x (n, lookback, n_features).
+
+    `members` are their weights, in Keras' layout. What the Keras network gives, without the cost of
+    its layers' calls, which is most of the time of a forecast for one day.
+    """
+    stacked = [tf.constant(np.stack(arrays)) for arrays in zip(*members, strict=True)]
+    limited = tf.clip_by_value(tf.constant(x), -INPUT_LIMIT, INPUT_LIMIT)
+    states = tf.repeat(limited[None], len(members), axis=0)
+    for depth in range(recipe.layers):
+        states = run_layer(recipe.cell, states, stacked[3 * depth : 3 * depth + 3])
+    flat = tf.matmul(states[:, :, -1], stacked[-2]) + stacked[-1][:, None]
+    outputs = tf.reshape(flat, [len(members), len(x), recipe.horizon, N_PARAMETERS])
+    return np.asarray(tf.transpose(outputs, [1, 0, 2, 3]))
+
+
 def run_layer(cell: str, x: tf.Tensor, weights: Sequence[tf.Tensor]) -> tf.Tensor:
     """States (members, n, days, units) of one recurrent layer on x (members, n, days, n_inputs).
 

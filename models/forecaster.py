@@ -15,12 +15,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.blend import econometric_quantiles, first_origin
-from models.chunks import ChunkData, fit_on_chunks
+from models.chunks import ChunkData, fit_on_chunks, run_members
 from models.errors import InputError
 from models.features import first_complete_row, make_features
 from models.forecast import Forecast
 from models.garch import Garch, fit_garch
-from models.network import build_network, set_member_weights
+from models.network import build_network, member_weights, set_member_weights
 from models.recipe import Recipe
 from models.scaler import Scalers, scalers_from_dict
 from models.student import split_outputs, student_t_loss, student_t_quantiles
@@ -110,7 +110,10 @@ class Forecaster:
 
     def _mean_quantiles(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Quantiles (n, horizon, n_levels) of the unscaled target, averaged over members."""
-        outputs = np.asarray(self.network(x, training=False))
+        if self.recipe.training == "chunks":
+            outputs = run_members(self.recipe, member_weights(self.network, self.recipe), x)
+        else:
+            outputs = np.asarray(self.network(x, training=False))
         location, scale, degrees = split_outputs(outputs)
         flat = (-1, self.recipe.horizon)
         zero = self.scalers.targets.unscale(np.zeros((1, self.recipe.horizon)))

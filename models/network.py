@@ -69,3 +69,16 @@ def set_member_weights(
         layer = network.get_layer(_layer_name(recipe, depth, member))
         layer.set_weights(weights[3 * depth : 3 * depth + 3])
     network.get_layer(f"head_{member}").set_weights(weights[-2:])
+
+
+def member_weights(network: keras.Model, recipe: Recipe) -> list[list[NDArray[np.float32]]]:
+    """Weights of each member, in the order in which `set_member_weights` takes them."""
+    return [
+        [
+            array
+            for depth in range(recipe.layers)
+            for array in network.get_layer(_layer_name(recipe, depth, member)).get_weights()
+        ]
+        + network.get_layer(f"head_{member}").get_weights()
+        for member in range(recipe.members)
+    ]
