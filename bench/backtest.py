@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from models.backtest import LEVELS, group_spans, make_spans, predict_group
-from models.config import BacktestConfig
+from models.config import BacktestConfig, Judging
 from models.features import first_complete_row, make_features
 from models.forecaster import fit_forecaster
+from models.judge import judged_fold
 from models.network import build_network
 from models.recipe import Recipe
 from models.scaler import fit_scalers
-from models.splits import make_fold
 from models.student import student_t_loss
 from models.windows import WindowSet, make_targets, make_windows
 
@@ -48,14 +48,7 @@ def _windows(recipe: Recipe, candles: pd.DataFrame) -> tuple[WindowSet, dict[str
     values = make_features(candles, recipe.features)
     close = candles["close"].to_numpy(dtype=np.float64)
     targets = make_targets(close, recipe.horizon, recipe.target)
-    fold = make_fold(
-        len(candles),
-        first_row=first_complete_row(values),
-        lookback=recipe.lookback,
-        horizon=recipe.horizon,
-        test_share=0.15,
-        validation_share=recipe.validation_share,
-    )
+    fold = judged_fold(recipe, Judging(), len(candles), first_complete_row(values))
     scalers = fit_scalers(recipe, values, targets, fold)
     windows = WindowSet(
         scalers.features.scale(values), scalers.targets.scale(targets), recipe.lookback, fold

@@ -16,6 +16,7 @@ from models.config import BacktestConfig, RetrainConfig
 from models.errors import InputError
 from models.records import seconds_by_stage
 from tasks.backtest import fetch_companions, log_backtest, plan, predict_unit, score
+from tasks.files import discarded_after
 from tasks.home import check_home
 from tasks.ingestion import ingest
 from tasks.snapshot import snapshot
@@ -37,8 +38,9 @@ def backtest(config: BacktestConfig = BacktestConfig()) -> dict[str, Any]:  # no
         source=config.source, symbol=config.symbol, as_of=as_of, ingestion=config.ingestion
     )
     candles = ingest(asked, as_of)
-    checked = validate(candles, config.repair, as_of, newest_closed)
-    frozen = snapshot(candles, checked, config.symbol)
+    with discarded_after(candles.path.parent):
+        checked = validate(candles, config.repair, as_of, newest_closed)
+        frozen = snapshot(candles, checked, config.symbol)
     companions = fetch_companions(config, as_of, newest_closed)
     planned = plan(config, frozen, companions)
 

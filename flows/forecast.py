@@ -14,7 +14,7 @@ from models.errors import SourceError
 from models.naming import model_name
 from models.records import SnapshotRecord
 from models.summary import summarize_forecast
-from tasks.files import discard_folder
+from tasks.files import discarded_after
 from tasks.forecasting import forecast_with_champion, keep_ledger
 from tasks.ingestion import ingest
 from tasks.lock import hold
@@ -50,10 +50,9 @@ def take_candles(
         candles = ingest(config, as_of)
     except SourceError as error:
         return find_newest_snapshot(config, as_of, error), str(error)
-    checked = validate(candles, config.repair, as_of, newest_closed)
-    frozen = snapshot(candles, checked, config.symbol)
-    discard_folder(candles.path.parent)
-    return frozen, ""
+    with discarded_after(candles.path.parent):
+        checked = validate(candles, config.repair, as_of, newest_closed)
+        return snapshot(candles, checked, config.symbol), ""
 
 
 def forecast_and_score(

@@ -16,7 +16,7 @@ from models.naming import model_name
 from models.records import CandlesRecord, CheckedRecord, SnapshotRecord, seconds_by_stage
 from models.summary import with_aliases, with_forecast
 from tasks.evaluation import evaluate
-from tasks.files import discard_folder
+from tasks.files import discarded_after
 from tasks.ingestion import ingest
 from tasks.lock import hold
 from tasks.preflight import check_request
@@ -45,19 +45,19 @@ def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa:
         if not mine:
             return {"skipped": f"another retrain of {config.symbol} is at work; this one ends"}
         candles = ingest(config, as_of)
-        checked = validate(candles, config.repair, as_of, newest_closed)
-        frozen = snapshot(candles, checked, config.symbol)
-        finished = find_finished(config, frozen)
-        summary = (
-            read_summary(frozen, finished)
-            if finished
-            else make_version(config, candles, checked, frozen, scheduled)
-        )
+        with discarded_after(candles.path.parent):
+            checked = validate(candles, config.repair, as_of, newest_closed)
+            frozen = snapshot(candles, checked, config.symbol)
+            finished = find_finished(config, frozen)
+            summary = (
+                read_summary(frozen, finished)
+                if finished
+                else make_version(config, candles, checked, frozen, scheduled)
+            )
         try:
             forecast = forecast_and_score(config, frozen, newest_closed, scheduled)
         except NoForecastError as refusal:
             forecast = {"refused": str(refusal), "seconds": {}}
-        discard_folder(candles.path.parent)
     return with_forecast(summary, forecast)
 
 

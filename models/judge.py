@@ -6,12 +6,30 @@ import numpy as np
 import pandas as pd
 
 from models.baselines import naive_quantiles
+from models.blend import first_origin
 from models.config import Judging
 from models.evaluation import Evaluation, evaluate, mase_scales
 from models.forecast import Forecast, make_predictions
 from models.forecaster import Forecaster
-from models.splits import Fold
+from models.recipe import Recipe
+from models.splits import Fold, make_fold
 from models.windows import make_future
+
+
+def judged_fold(recipe: Recipe, judging: Judging, n_rows: int, first_row: int) -> Fold:
+    """Split `n_rows` candles for a recipe and naive, whose forecasts are compared on the test part.
+
+    Features are complete from `first_row` on. Raises InputError where the candles are too few.
+    """
+    return make_fold(
+        n_rows,
+        first_row=first_row,
+        lookback=recipe.lookback,
+        horizon=recipe.horizon,
+        test_share=judging.test_share,
+        validation_share=recipe.validation_share,
+        least_past=first_origin(recipe.horizon),
+    )
 
 
 def judge(

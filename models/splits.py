@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 
 from models.errors import InputError
 
@@ -31,21 +32,27 @@ def make_fold(
     horizon: int,
     test_share: float,
     validation_share: float,
+    least_past: int,
 ) -> Fold:
     """Split the origins of `n_rows` candles whose features are complete from `first_row` on.
 
-    Raises InputError with the number of rows that would be enough.
+    `least_past`: rows that naive's quantiles need before the first test origin. Raises InputError
+    with the number of rows that would be enough.
     """
-    shares = (first_row, lookback, horizon, test_share, validation_share)
-    fold = _split(n_rows, *shares)
-    if not _large_enough(fold):
-        needed = n_rows + 1
-        while not _large_enough(_split(needed, *shares)):
-            needed += 1
+
+    def split(n: int) -> Fold:
+        return _split(n, first_row, lookback, horizon, test_share, validation_share)
+
+    def is_enough(fold: Fold) -> bool:
+        return _large_enough(fold) and fold.test.start >= least_past
+
+    fold = split(n_rows)
+    if not is_enough(fold):
+        needed = next(n for n in count(n_rows + 1) if is_enough(split(n)))
         raise InputError(
-            f"too few candles: {n_rows} rows; lookback {lookback}, horizon {horizon} and the "
-            f"warm-up of the features need at least {needed}; "
-            "take a longer history or a shorter lookback"
+            f"too few candles: {n_rows} rows; lookback {lookback}, horizon {horizon}, the warm-up "
+            f"of the features and the {least_past} days that naive needs ask for at least "
+            f"{needed}; take a longer history or a shorter lookback"
         )
     return fold
 

@@ -20,9 +20,10 @@ from models.evaluation import central_band, levels_of, quantile_column
 from models.features import first_complete_row, make_features, usable_features
 from models.forecast import make_predictions
 from models.forecaster import Forecaster, OnEpoch, fit_forecaster
+from models.judge import judged_fold
 from models.recipe import Recipe
 from models.scaler import fit_scalers
-from models.splits import Fold, make_fold, make_serving_fold
+from models.splits import Fold, make_serving_fold
 from models.windows import WindowSet, make_future, make_targets
 
 
@@ -55,14 +56,7 @@ def predict_twin(recipe: Recipe, candles: pd.DataFrame, judging: Judging) -> pd.
     """Fit the twin of a recipe and forecast the test origins: its long predictions frame."""
 
     def split(n_rows: int, first_row: int) -> Fold:
-        return make_fold(
-            n_rows,
-            first_row=first_row,
-            lookback=recipe.lookback,
-            horizon=recipe.horizon,
-            test_share=judging.test_share,
-            validation_share=recipe.validation_share,
-        )
+        return judged_fold(recipe, judging, n_rows, first_row)
 
     twin, _, fold = _fit(recipe, candles, split, lambda epoch, losses: None)
     close = candles["close"].to_numpy(dtype=np.float64)

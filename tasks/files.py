@@ -38,7 +38,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for half in path.parent.glob(f".{path.name}-*"):
-        discard_folder(half)
+        shutil.rmtree(half, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
         yield temporary
@@ -48,9 +48,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def discard_folder(path: Path) -> None:
-    """Remove a folder with all that is in it, if it is there."""
-    shutil.rmtree(path, ignore_errors=True)
+@contextmanager
+def discarded_after(path: Path) -> Iterator[None]:
+    """Remove a folder of passing files, with all that is in it, however the block ends."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from models.config import RetrainConfig
 from models.features import first_complete_row, make_features, usable_features
+from models.judge import judged_fold
 from models.records import CandlesRecord, ScaledRecord, SnapshotRecord
 from models.scaler import Scalers, fit_scalers, scalers_from_dict
-from models.splits import Fold, make_fold
+from models.splits import Fold
 from models.windows import make_targets
 from tasks.files import read_frame, whole_folder
 from tasks.stage import stage
@@ -41,14 +42,7 @@ def scale(candles: CandlesRecord, snapshot: SnapshotRecord, config: RetrainConfi
     close = frame["close"].to_numpy(dtype=np.float64)
     targets = make_targets(close, recipe.horizon, recipe.target)
     first_row = first_complete_row(features)
-    fold = make_fold(
-        len(frame),
-        first_row=first_row,
-        lookback=recipe.lookback,
-        horizon=recipe.horizon,
-        test_share=config.judging.test_share,
-        validation_share=recipe.validation_share,
-    )
+    fold = judged_fold(recipe, config.judging, len(frame), first_row)
     scalers = fit_scalers(recipe, features, targets, fold)
     folder = candles.path.with_name("scaled")
     with whole_folder(folder) as temporary:

@@ -144,7 +144,7 @@ for cell in sys.argv[1:]:
     features = make_features(candles, recipe.features)
     targets = make_targets(close, 3, recipe.target)
     fold = make_fold(300, first_row=first_complete_row(features), lookback=8, horizon=3,
-                     test_share=0.15, validation_share=0.1)
+                     test_share=0.15, validation_share=0.1, least_past=0)
     scalers = fit_scalers(recipe, features, targets, fold)
     windows = WindowSet(scalers.features.scale(features), scalers.targets.scale(targets), 8, fold)
     forecaster, losses = fit_forecaster(recipe, recipe.features, windows, scalers, close, print)

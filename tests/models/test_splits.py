@@ -24,13 +24,15 @@ sizes = {
     "horizon": st.integers(1, 60),
     "test_share": st.floats(0.01, 0.89),
     "validation_share": st.floats(0.01, 0.49),
+    "least_past": st.integers(0, 400),
 }
 
 
 def test_hand_computed_fold():
     fold = make_fold(
-        120, first_row=1, lookback=10, horizon=3, test_share=0.2, validation_share=0.25
-    )
+        120, first_row=1, lookback=10, horizon=3, test_share=0.2, validation_share=0.25,
+        least_past=95,
+    )  # fmt: skip
     # Origins 10…116, of which int(107 x 0.8) = 85 come before the test; two are purged each time.
     assert fold == Fold(
         train=range(10, 70), validation=range(72, 93), test=range(95, 117), train_rows=range(1, 73)
@@ -54,6 +56,7 @@ def test_parts_share_no_target_and_no_row_is_read_that_is_not_there(n_rows, **sh
     assert len(fold.train) >= MIN_TRAIN
     assert len(fold.validation) >= MIN_VALIDATION
     assert len(fold.test) >= MIN_TEST
+    assert fold.test[0] >= shares["least_past"]
 
 
 @settings(deadline=None, max_examples=200)
