@@ -18,18 +18,16 @@ def main() -> None:
     prepare_environment()
 
     from bench import backtest, ingestion, ledger, retrain, windows
-    from models.config import Ingestion
     from tasks.sources import fetch_candles
 
     print(f"Source: {source}{'' if data else ' (SYNTHETIC)'}")
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    candles = fetch_candles(source, symbol="BTC/USD", last_day=yesterday).candles
     ingestion.run()
     windows.run()
     ledger.run()
-    retrain.run(source)
-    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
-    backtest.run(
-        fetch_candles(source, symbol="BTC/USD", last_day=yesterday, policy=Ingestion()).candles
-    )
+    retrain.run(source, candles["open_time"].iloc[-1].date())
+    backtest.run(candles)
 
 
 if __name__ == "__main__":
