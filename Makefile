@@ -19,7 +19,7 @@ check: $(READY)  ## Format, lint, types, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST) -m "not server"
+	$(PYTEST) -m "not server and not slow"
 
 bench: $(READY)  ## Measure speed and memory; DATA=path/to/BTC-USD.csv for real prices
 	$(BIN)/python -m bench $(if $(DATA),--data $(DATA))

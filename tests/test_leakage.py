@@ -81,6 +81,7 @@ def test_scalers_and_training_windows_know_training_rows_alone(
     assert not same(earlier.windows.y(fold.train), stages.windows.y(fold.train))
 
 
+@pytest.mark.slow
 @every_recipe
 def test_training_and_forecasts_know_no_later_candle(
     candles, run_stages, tiny_recipe, fitted, cell, target
@@ -108,6 +109,7 @@ def test_training_and_forecasts_know_no_later_candle(
     assert not same(nearer[-1], forecaster.predict(candles, origins).quantiles[-1])
 
 
+@pytest.mark.slow
 def test_weights_know_training_rows_alone_without_early_stopping(candles, run_stages, tiny_recipe):
     recipe = tiny_recipe(patience=0)
     stages = run_stages(candles, recipe)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -85,6 +88,37 @@ def test_plots_and_predictions_are_artifacts(sample_run: Run, client: MlflowClie
     assert {"predictions.parquet", "report.html", "report.md", "summary.json"} <= top
     predictions = pd.read_parquet(sample_run.summary["artifacts"]["predictions"])
     assert set(predictions["model"]) == {"gru", "naive"}
+
+
+PROBE = """<script>addEventListener("load", () => document.title = JSON.stringify({
+    plots: [...document.images].map((image) => image.naturalWidth),
+    overflow: document.documentElement.scrollWidth - innerWidth,
+}))</script>"""
+
+
+@pytest.mark.parametrize("width", [500, 1280])
+def test_the_report_fits_a_browser_with_all_its_plots(
+    sample_run: Run, tmp_path: Path, width: int
+) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        message = "no Chromium: apt-get install chromium"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    page = tmp_path / "report.html"
+    page.write_text(Path(sample_run.summary["artifacts"]["report"]).read_text() + PROBE)
+    done = subprocess.run(
+        [
+            browser, "--headless", "--no-sandbox", "--disable-gpu",
+            "--disable-background-networking",
+            f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
+            "--virtual-time-budget=5000", "--dump-dom", page.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    seen = json.loads(re.search("<title>(.*?)</title>", done.stdout)[1])  # type: ignore[index]
+    assert len(seen["plots"]) == len(PLOTS) and min(seen["plots"]) > 500
+    assert seen["overflow"] <= 0
+    assert "SYNTHETIC" in done.stdout
 
 
 def test_synthetic_model_has_a_name_of_its_own(sample_run: Run, client: MlflowClient) -> None:

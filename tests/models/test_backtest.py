@@ -59,6 +59,7 @@ def test_groups_hold_four_folds_or_one():
     assert [span for group in groups for span in group] == spans
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", get_args(Cell))
 def test_no_recipe_knows_a_later_candle(candles, cell):
     """The first origin is 330; what comes after a day changes no forecast up to that day."""
@@ -106,6 +107,7 @@ def forecast_last(candles, n, recipe):
     return origins, frame
 
 
+@pytest.mark.slow
 def test_on_a_random_walk_no_median_beats_naive_more_often_than_chance():
     significant = 0
     for seed in range(20):
@@ -117,6 +119,7 @@ def test_on_a_random_walk_no_median_beats_naive_more_often_than_chance():
     assert significant <= 2
 
 
+@pytest.mark.slow
 def test_the_planted_signal_is_found():
     candles = make_sample(LAST_DAY, n_days=1500, variant="planted")
     _, frame = forecast_last(candles, 300, quick())
@@ -137,6 +140,7 @@ def make_garch_candles(n, seed):
     return pd.DataFrame({"open_time": days, "close": 1e4 * np.exp(np.cumsum(returns) / 100)})
 
 
+@pytest.mark.slow
 def test_where_garch_is_the_truth_the_network_does_not_win_and_is_calibrated():
     candles = make_garch_candles(3000, 5)
     origins, net = forecast_last(candles, 1200, Recipe(horizon=1, quantile_levels=LEVELS))

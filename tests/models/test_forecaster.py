@@ -20,6 +20,7 @@ from models.windows import make_windows
 CELLS, TARGETS = get_args(Cell), get_args(Target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_saving_keeps_every_bit(fitted, tmp_path, cell, target):
@@ -153,6 +154,7 @@ for cell in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_two_processes_predict_the_same_to_the_last_bit():
     """Also when other cells were trained before in one of them, in another order."""
     processes = [

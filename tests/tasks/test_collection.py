@@ -92,6 +92,7 @@ def kill_in_write(exchange: ReplayExchange, n: int) -> None:
     assert killed.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_thirty_days_lose_double_and_invent_nothing(exchange, tmp_path):
     """Faults, an outage of two days, a kill in the middle of a write, and revisions."""
     faults = {3: "429", 4: "truncated", 6: "nulls", 8: "shuffled", 9: "502-html", 11: "strings"}
@@ -125,6 +126,7 @@ def test_thirty_days_lose_double_and_invent_nothing(exchange, tmp_path):
     assert revision["column"] == "close" and revision["seen_as_of"] == (first + 9 * DAY).date()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_files", [1, 2])
 def test_a_back_fill_that_is_killed_goes_on_where_it_stopped(exchange, n_files):
     kill_in_write(exchange, n_files)

@@ -93,6 +93,7 @@ class FakeSession(requests.Session):
         return response
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("venue", VENUES, ids=lambda venue: venue.__name__)
 @pytest.mark.parametrize("spoil_markets", [False, True], ids=["candles", "markets"])
 def test_damaged_replies_give_valid_candles_or_one_line(
