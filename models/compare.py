@@ -32,9 +32,9 @@ def diebold_mariano(losses: ArrayLike, reference: ArrayLike, *, step: int) -> Di
     Newbold (1997), doi 10.1016/S0169-2070(96)00719-4, eq. 9.
     """
     a, b = np.asarray(losses, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    if a.shape != b.shape or a.ndim != 1 or len(a) <= 2 * step:
+    if a.shape != b.shape or a.ndim != 1 or len(a) < 2 * step:
         raise ValueError(
-            f"diebold_mariano: expected two series of one length above {2 * step}, received "
+            f"diebold_mariano: expected two series of one length, {2 * step} at least, received "
             f"{a.shape} and {b.shape}"
         )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):

@@ -1,4 +1,4 @@
-"""Tests of equal accuracy against statsmodels' HAC regression and by hand."""
+"""Tests of equal accuracy against published values, statsmodels' HAC regression and by hand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,41 @@ import statsmodels.api as sm
 from scipy.stats import ttest_1samp
 
 from models.compare import diebold_mariano, model_confidence_set
+
+
+# One-step errors of exponential smoothing and ARIMA on the last 20 values of R's WWWusage, the
+# example of `forecast::dm.test`, as printed with its p-values in HypothesisTests.jl (MIT licence),
+# test/diebold_mariano.jl.
+ETS_ERRORS = np.array([
+    0.002241270, -0.000661906, -1.200002613, -4.000218178, 3.799373533, 3.401005111, -1.199692125,
+    -0.800490048, -1.200048999, 3.399847229, 7.000708948, 2.200989241, -4.800165569, -1.201043375,
+    3.400167556, 3.000709085, 0.400267950, -6.800169207, -2.401259050, 1.200112198,
+])  # fmt: skip
+ARIMA_ERRORS = np.array([
+    0.1209998, 8.0622269, -0.9189429, -1.7952436, 5.3431277, 2.0459823, -0.6073261, 0.5516816,
+    -0.7633238, 4.1229472, 5.8785333, 1.2828331, -3.4854233, 1.1971370, 3.1709314, 2.3408457,
+    0.4962286, -5.9841362, 0.1537114, 0.4207951,
+])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("power", "step", "p", "sign"), [(2, 1, 0.8871, -1), (2, 10, 0.9362, -1), (1, 1, 0.7818, 1)]
+)
+def test_published_values_of_r_s_example(power, step, p, sign):
+    losses = np.abs(ETS_ERRORS) ** power, np.abs(ARIMA_ERRORS) ** power
+    test = diebold_mariano(*losses, step=step)
+    assert test.p == pytest.approx(p, abs=5e-5)
+    # One-sided p-values are printed too: below a half on the side where the statistic lies.
+    assert np.sign(test.t) == sign
+
+
+def test_published_statistic_of_the_package_dieboldmariano():
+    """Of the package dieboldmariano, whose page prints the statistic and half of p."""
+    actual = np.array([10, 20, 30, 40, 50])
+    first, second = np.array([11, 21, 29, 42, 53]), np.array([13, 26, 24, 40, 59])
+    test = diebold_mariano((actual - first) ** 2, (actual - second) ** 2, step=1)
+    assert test.t == pytest.approx(-2.2229922805746782, rel=1e-12)
+    assert test.p / 2 == pytest.approx(0.04515565862099125, rel=1e-7)
 
 
 def test_one_step_by_hand():
