@@ -146,6 +146,7 @@ def run_tags(
     }
     labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
     tags |= {"label": "; ".join(labels)} if labels else {}
+    tags |= {"reason": config.reason} if config.reason else {}
     note = f"{evaluation.verdict_text}\n\nCandles: {snapshot.source}, {snapshot}."
     return tags | {"mlflow.note.content": "\n\n".join([*labels, note])}
 
