@@ -12,7 +12,7 @@ from flows.closing import forecast_and_score
 from flows.retrain import retrain
 from models.calendar import newest_closed_day, resolve_as_of
 from models.config import RetrainConfig
-from models.errors import InputError, SourceError
+from models.errors import InputError, RegistryError, SourceError
 from models.naming import model_name
 from models.records import SnapshotRecord
 from tasks.files import discard_folder
@@ -70,5 +70,5 @@ def retrain_on_drift(config: RetrainConfig, as_of: dt.date, alarms: list[str]) -
     reason = f"drift: {'; '.join(alarms)}"
     try:
         return retrain(config.model_copy(update={"as_of": as_of, "reason": reason}))
-    except (InputError, SourceError) as error:
+    except (InputError, SourceError, RegistryError) as error:
         return {"refused": str(error)}
