@@ -17,7 +17,7 @@ from flows.cli_backtest import backtest
 from flows.cli_data import data, ingest, settle_source
 from flows.cli_ledger import check_writable
 from flows.console import hushed_imports, print_forecast, print_summary, show_stages
-from models.errors import InputError, SourceError
+from models.errors import InputError, RegistryError, SourceError
 from models.overrides import make_config
 from models.recipe import PRESETS, REPRODUCTION_LABEL, Recipe
 from tasks.files import read_config, write_text
@@ -136,12 +136,12 @@ cli_ledger.register_commands(app)
 
 
 def main() -> None:
-    """Run `btc`; exit with one line: 2 for what the user can mend, 1 for a source's failure."""
+    """Run `btc`; exit with one line: 2 for what the user can mend, 1 for a service's failure."""
     try:
         app()
     except InputError as error:
         print(f"btc: {error}", file=sys.stderr)
         sys.exit(2)
-    except SourceError as error:
+    except (SourceError, RegistryError) as error:
         print(f"btc: {error}", file=sys.stderr)
         sys.exit(1)

@@ -120,8 +120,19 @@ def print_forecast(summary: Mapping[str, Any]) -> None:
     console.print(table)
     for text in [*summary["notes"], *(f"Alarm: {alarm}" for alarm in summary["alarms"])]:
         console.print(text, markup=False)
+    if "retrain" in summary:
+        console.print(f"Retrain: {_describe_retrain(summary['retrain'])}", markup=False)
     counts = summary["ledger"]
     told = f"{counts['new']} forecasts new, {counts['scored']} scored"
     if counts["rescored"] or counts["caught_up"]:
         told += f", {counts['rescored']} scored again, {counts['caught_up']} days caught up"
     console.print(f"Ledger:  {told}; `btc ledger` shows the record", markup=False)
+
+
+def _describe_retrain(summary: Mapping[str, Any]) -> str:
+    """One line on the retrain that an alarm started."""
+    if told := summary.get("refused") or summary.get("skipped"):
+        return f"none, {told}"
+    if summary.get("done_before"):
+        return f"none, version {summary['model_version']} is of the same candles"
+    return f"version {summary['model_version']}, {summary['decision']['action']}"

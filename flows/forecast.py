@@ -1,4 +1,4 @@
-"""The daily forecast: the champion's distribution of the next days, and the ledger."""
+"""The daily forecast: the champion's distribution of the next days, the ledger, the drift watch."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.closing import forecast_and_score
+from flows.retrain import retrain
 from models.calendar import newest_closed_day, resolve_as_of
 from models.config import RetrainConfig
-from models.errors import SourceError
+from models.errors import InputError, RegistryError, SourceError
 from models.naming import model_name
 from models.records import SnapshotRecord
-from models.summary import summarize_forecast
 from tasks.files import discarded_after
-from tasks.forecasting import forecast_with_champion, keep_ledger
 from tasks.ingestion import ingest
 from tasks.lock import hold
 from tasks.preflight import check_request
@@ -29,7 +29,10 @@ def forecast(
     config: RetrainConfig = RetrainConfig(),  # noqa: B008
     below_usd: float | None = None,
 ) -> dict[str, Any]:
-    """Forecast from the newest candle with the champion, and score what was forecast before."""
+    """Forecast from the newest candle with the champion, and score what was forecast before.
+
+    With `watch.retrain_on_drift` a new alarm starts a retrain, after the forecast is made.
+    """
     check_request(config)
     scheduled = flow_run.scheduled_start_time
     newest_closed = newest_closed_day(scheduled)
@@ -39,7 +42,10 @@ def forecast(
         if not mine:
             return {"skipped": f"a retrain of {config.symbol} is at work, and will forecast"}
         frozen, trouble = take_candles(config, as_of, newest_closed)
-        return forecast_and_score(config, frozen, newest_closed, scheduled, below_usd, trouble)
+        summary = forecast_and_score(config, frozen, newest_closed, scheduled, below_usd, trouble)
+    if config.watch.retrain_on_drift and summary["new_alarms"]:
+        summary["retrain"] = retrain_on_drift(config, as_of, summary["new_alarms"])
+    return summary
 
 
 def take_candles(
@@ -55,15 +61,13 @@ def take_candles(
         return snapshot(candles, checked, config.symbol), ""
 
 
-def forecast_and_score(
-    config: RetrainConfig,
-    frozen: SnapshotRecord,
-    newest_closed: dt.date,
-    now: dt.datetime,
-    below_usd: float | None = None,
-    trouble: str = "",
-) -> dict[str, Any]:
-    """The two stages that end every day, of a forecast as of a retrain."""
-    outlook = forecast_with_champion(config, frozen, newest_closed, now, below_usd, trouble)
-    kept = keep_ledger(config, frozen, outlook, now)
-    return summarize_forecast(outlook, kept, config.symbol, frozen.synthetic)
+def retrain_on_drift(config: RetrainConfig, as_of: dt.date, alarms: list[str]) -> dict[str, Any]:
+    """Retrain at once, as a flow run of its own with the reason; returns its summary.
+
+    A retrain that cannot be had says why (`refused`); the forecast stands.
+    """
+    reason = f"drift: {'; '.join(alarms)}"
+    try:
+        return retrain(config.model_copy(update={"as_of": as_of, "reason": reason}))
+    except (InputError, SourceError, RegistryError) as error:
+        return {"refused": str(error)}

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.forecast import forecast_and_score
+from flows.closing import forecast_and_score
 from models.calendar import newest_closed_day, resolve_as_of
 from models.config import RetrainConfig
 from models.errors import NoForecastError
@@ -89,5 +89,5 @@ def make_version(
         decide=decided,
     )
     reported = report(config, checked, frozen, scaled, trained, judged, version, decided, seconds)
-    promoted = promote(version, decided, config.recipe.reproduction, now)
+    promoted = promote(config, version, decided, now)
     return with_aliases(reported.complete_summary, promoted)

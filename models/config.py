@@ -96,8 +96,10 @@ class Watch(Frozen):
     """Probability at which the live coverage of a calibrated model would raise an alarm."""
     max_crps_ratio: float = Field(1.1, gt=0)
     """Live CRPS over naive's above which an alarm is raised."""
-    max_shift: float = Field(0.5, gt=0)
-    """Population stability index of an input above which an alarm is raised."""
+    max_shift: float = Field(1.5, ge=1)
+    """Stability index of an input, over the largest of its past windows, that raises an alarm."""
+    retrain_on_drift: bool = False
+    """Whether `forecast` retrains at once on an alarm of a kind not raised in the watched days."""
 
 
 class RetrainConfig(Frozen):
@@ -110,6 +112,8 @@ class RetrainConfig(Frozen):
     """What is forecast, as BASE/QUOTE."""
     as_of: dt.date | None = None
     """UTC day of the newest candle that may be used; empty: the day before the scheduled start."""
+    reason: str = Field("", max_length=2000)
+    """Why this retrain was started, where not by the clock; kept with the version and its moves."""
     recipe: Recipe = Recipe()
     repair: RepairPolicy = RepairPolicy()
     judging: Judging = Judging()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,12 @@ from models.features import make_features
 
 N_BINS = 5
 MIN_SCORED = 30
+# Days before a window whose quintiles it is held against, and from one past window to the next.
+BEFORE_DAYS = 365
+WINDOW_STEP = 7
+MIN_PAST_DAYS = 730
+# Siddiqi (2006) calls less than this no shift.
+SHIFT_FLOOR = 0.25
 
 
 class Breach(BaseModel):
@@ -25,6 +32,19 @@ class Breach(BaseModel):
     value: float
     limit: float
     text: str
+
+
+def select_new(
+    breaches: list[Breach], alarms: pd.DataFrame, as_of: dt.date, limits: Watch
+) -> list[Breach]:
+    """Breaches of a kind that raised no alarm in the `watch_days` before `as_of`.
+
+    `alarms`: as_of (days) and kind of those raised so far. Windows that overlap tell the same story
+    day after day; it is new once.
+    """
+    since = as_of - dt.timedelta(days=limits.watch_days)
+    known = {row["kind"] for row in alarms.to_dict("records") if since <= row["as_of"] < as_of}
+    return [breach for breach in breaches if breach.kind not in known]
 
 
 def watch_record(live: pd.DataFrame, limits: Watch) -> list[Breach]:
@@ -56,27 +76,46 @@ def watch_record(live: pd.DataFrame, limits: Watch) -> list[Breach]:
 
 
 def watch_inputs(candles: pd.DataFrame, features: tuple[str, ...], limits: Watch) -> list[Breach]:
-    """Check whether the newest days' inputs are spread as those of all days before."""
-    values = make_features(candles, features)
-    before, recent = values[: -limits.watch_days], values[-limits.watch_days :]
+    """Check whether the newest days' inputs are spread otherwise than those of all days before.
+
+    Markets calm down and wake up, so that slow inputs shift all the time: an input is told only
+    where its stability index is above 0.25 and above `max_shift` times the largest that any earlier
+    window of as many days had, against the days before it. Nothing is said before there are two
+    years of such windows. Measured in docs/experiments.md.
+    """
     breaches = []
-    for i, name in enumerate(features):
-        past, now = (part[np.isfinite(part[:, i]), i] for part in (before, recent))
-        if len(past) < limits.watch_days or len(now) < limits.watch_days:
+    for name, column in zip(features, make_features(candles, features).T, strict=True):
+        values = column[np.isfinite(column)]
+        ends = _ends_of_past_windows(len(values), limits.watch_days)
+        if len(ends) * WINDOW_STEP < MIN_PAST_DAYS:
             continue
-        shift = population_stability_index(past, now)
-        if shift > limits.max_shift:
-            text = f"{name} has shifted: stability index {shift:.2f} over the last {len(now)} days"
-            text += f", the limit is {limits.max_shift:g}"
-            breaches.append(Breach(kind="inputs", value=shift, limit=limits.max_shift, text=text))
+        shift = _shift_before(values, len(values), limits.watch_days)
+        if shift <= SHIFT_FLOOR:
+            continue
+        usual = max(_shift_before(values, end, limits.watch_days) for end in ends)
+        limit = max(SHIFT_FLOOR, limits.max_shift * usual)
+        if shift > limit:
+            text = f"{name} has shifted: stability index {shift:.2f} over the last "
+            text += f"{limits.watch_days} days, at most {usual:.2f} in windows before"
+            breaches.append(Breach(kind="inputs", value=shift, limit=limit, text=text))
     return breaches
+
+
+def _ends_of_past_windows(n: int, n_days: int) -> range:
+    """Ends (exclusive) of windows that share no day with the newest and have a year before them."""
+    return range(n - n_days, n_days + BEFORE_DAYS - 1, -WINDOW_STEP)
+
+
+def _shift_before(values: NDArray[np.float64], end: int, n_days: int) -> float:
+    """Stability index of the `n_days` values before row `end` against all values before them."""
+    return population_stability_index(values[: end - n_days], values[end - n_days : end])
 
 
 def population_stability_index(past: NDArray[np.float64], now: NDArray[np.float64]) -> float:
     """Sum of (share now - share past) ln(share now / share past) over the past's quintiles.
 
     past (n,), now (m,). Half a case is added to every bin, so that an empty one counts as few.
-    Source: Siddiqi (2006), "Credit risk scorecards"; above 0.25 is commonly called a shift.
+    Source: Siddiqi (2006), "Credit risk scorecards".
     """
     edges = np.unique(np.quantile(past, np.arange(1, N_BINS) / N_BINS))
     shares = []

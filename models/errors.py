@@ -22,3 +22,11 @@ class SourceError(RuntimeError):
     The message is one line that names the source and what came. Trying again later may help;
     the command line prints it without a traceback and exits with 1.
     """
+
+
+class RegistryError(RuntimeError):
+    """MLflow, which answered when the run began, did not do what it was asked to.
+
+    The message is one line. A stage is tried again; running again finishes what was begun. The
+    command line prints it without a traceback and exits with 1.
+    """

@@ -185,12 +185,13 @@ class OutlookRecord(Record):
 
 
 class LedgerRecord(Record):
-    """What the ledger took in."""
+    """What the ledger took in, and the drift watch's alarms; see `models.drift.select_new`."""
 
     n_caught_up: int = 0
     n_scored: int = 0
     n_rescored: int = 0
     alarms: tuple[str, ...] = ()
+    new_alarms: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         text = f"{self.n_scored} scored, {self.n_rescored} again, {self.n_caught_up} caught up"

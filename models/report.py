@@ -66,12 +66,15 @@ def render_summary(summary: Mapping[str, Any]) -> str:
     parts += [
         f"**Verdict.** {_text(summary['verdict_text'])}",
         *_decision(summary),
+        *_reason(summary),
         "## The next day",
         _metrics_section(summary),
         "## By horizon",
         _horizon_section(summary),
         "## Echo",
         _echo_section(summary["echo"]),
+        "## Drift",
+        _drift_section(summary.get("drift")),
         "## Data",
         _data_section(summary),
         "## Model",
@@ -102,6 +105,22 @@ def _decision(summary: Mapping[str, Any]) -> list[str]:
     mark = " (unproven)" if decision["unproven"] else ""
     reasons = "; ".join(_text(reason) for reason in decision["reasons"])
     return [f"**Decision.** {decision['action']}{mark}: {reasons}."]
+
+
+def _reason(summary: Mapping[str, Any]) -> list[str]:
+    reason = summary.get("reason")
+    return [f"**Why this retrain.** {_text(reason)}."] if reason else []
+
+
+def _drift_section(look: Mapping[str, Any] | None) -> str:
+    """What the drift watch said after the last forecast; today's comes after this report."""
+    if look is None:
+        return "Not looked at yet: the drift watch looks after each forecast."
+    day = f"with the forecast of {_text(look['as_of'])}"
+    if not look["alarms"]:
+        return f"No alarm when last looked at, {day}."
+    alarms = _list(f"**Alarm:** {_text(alarm)}" for alarm in look["alarms"])
+    return f"When last looked at, {day}:\n\n{alarms}"
 
 
 def _metrics_section(summary: Mapping[str, Any]) -> str:

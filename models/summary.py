@@ -42,6 +42,7 @@ def make_summary(
         "source": snapshot.source,
         "symbol": snapshot.symbol,
         "synthetic": snapshot.synthetic,
+        "reason": config.reason,
         "reproduction": config.recipe.reproduction,
         "model": evaluation.model,
         "recipe": config.recipe.model_dump(mode="json"),
@@ -77,6 +78,7 @@ def summarize_forecast(
             "caught_up": kept.n_caught_up,
         },
         "alarms": list(kept.alarms),
+        "new_alarms": list(kept.new_alarms),
         "seconds": {"forecast": outlook.seconds, "score": kept.seconds},
     }
 

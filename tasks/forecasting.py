@@ -14,7 +14,7 @@ from prefect.events import emit_event
 
 from models.config import RetrainConfig, Watch
 from models.distribution import tabulate_forecast
-from models.drift import watch_inputs, watch_record
+from models.drift import Breach, select_new, watch_inputs, watch_record
 from models.errors import NoForecastError
 from models.forecast import Forecast
 from models.forecaster import Forecaster
@@ -25,6 +25,7 @@ from tasks.files import read_frame
 from tasks.ledger import (
     Kind,
     forecast_days,
+    read_alarms,
     read_ledger,
     record_alarms,
     record_forecasts,
@@ -91,9 +92,13 @@ def keep_ledger(
     if outlook.kind == "live":
         caught_up = _catch_up(client, config, snapshot, candles, outlook, now)
     scored, rescored = score_due(outlook.model, candles, snapshot.source, now)
-    alarms = _watch(client, config.watch, candles, outlook)
+    breaches, new = _watch(client, config.watch, candles, outlook)
     return LedgerRecord(
-        n_caught_up=caught_up, n_scored=scored, n_rescored=rescored, alarms=tuple(alarms)
+        n_caught_up=caught_up,
+        n_scored=scored,
+        n_rescored=rescored,
+        alarms=tuple(breach.text for breach in breaches),
+        new_alarms=tuple(breach.text for breach in new),
     )
 
 
@@ -193,22 +198,29 @@ def _catch_up(
 
 def _watch(
     client: MlflowClient, limits: Watch, candles: pd.DataFrame, outlook: OutlookRecord
-) -> list[str]:
-    """Check the live record and the inputs; a breach is stored, tagged and emitted."""
+) -> tuple[list[Breach], list[Breach]]:
+    """Check the live record and the inputs; a breach is stored, tagged and emitted.
+
+    Returns all breaches and the new ones among them.
+    """
     live = select_record(read_ledger(outlook.model, distributions=False))
     version = find_version(client, outlook.model, outlook.version)
     features = load_version(version).feature_names
     breaches = watch_record(live[live["step"] == 1], limits)
     breaches += watch_inputs(candles, features, limits)
-    n_new = record_alarms(outlook.model, outlook.as_of, breaches)
+    new = select_new(breaches, read_alarms(outlook.model), outlook.as_of, limits)
     texts = [breach.text for breach in breaches]
-    if n_new:
+    if record_alarms(outlook.model, outlook.as_of, breaches):
         client.set_model_version_tag(
             outlook.model, outlook.version, "drift", f"{outlook.as_of}: {'; '.join(texts)}"
         )
         emit_event(
             event="btc.drift",
             resource={"prefect.resource.id": f"btc.model.{outlook.model}"},
-            payload={"as_of": outlook.as_of.isoformat(), "alarms": texts},
+            payload={
+                "as_of": outlook.as_of.isoformat(),
+                "alarms": texts,
+                "new": [breach.text for breach in new],
+            },
         )
-    return texts
+    return breaches, new

@@ -113,6 +113,19 @@ def read_alarms(model: str) -> pd.DataFrame:
         )
 
 
+def read_last_look(model: str) -> dict[str, Any] | None:
+    """The day of the newest forecast, on which the drift watch looked last, and its alarms.
+
+    As JSON types, `as_of` and `alarms` (texts); None before the first forecast.
+    """
+    days = forecast_days(model)
+    if not days:
+        return None
+    found = read_alarms(model)
+    texts = found.loc[found["as_of"] == days[-1], "text"]
+    return {"as_of": days[-1].isoformat(), "alarms": texts.tolist()}
+
+
 def _due(model: str, first: dt.date, last: dt.date) -> Select[Any]:
     columns = ("id", "as_of", "target_date", "step", "close_origin", "levels", "quantiles")
     graded = (scores.c.revision, scores.c.actual_usd, scores.c.source.label("scored_source"))

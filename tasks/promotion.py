@@ -70,7 +70,7 @@ def decide_on(
 
 @stage("promote", retries=3)
 def promote(
-    version: VersionRecord, decided: DecisionRecord, reproduction: bool, at: dt.datetime
+    config: RetrainConfig, version: VersionRecord, decided: DecisionRecord, at: dt.datetime
 ) -> VersionRecord:
     """Move the aliases: the last thing that a retrain does to the registry.
 
@@ -79,7 +79,7 @@ def promote(
     client = connect()
     name, number, decision = version.registered_model, version.version, decided.decision
     aliases: list[str] = []
-    if not reproduction:
+    if not config.recipe.reproduction:
         client.set_registered_model_alias(name, CHALLENGER, number)
         aliases.append(CHALLENGER)
     if decision.moves and not pin_reason(name):
@@ -88,7 +88,7 @@ def promote(
             name,
             number,
             action=decision.action,
-            why="; ".join(decision.reasons),
+            why="; ".join(filter(None, [*decision.reasons, config.reason])),
             at=at,
             key=version.key,
         )

@@ -31,7 +31,7 @@ from tasks.files import read_frame
 from tasks.model_files import digest_model
 from tasks.registry import find_by_key, find_champion
 from tasks.stage import stage
-from tasks.tracking import code_version, connect, find_experiment
+from tasks.tracking import code_version, connect, find_experiment, told_in_one_line
 
 # What models/ imports when it serves.
 SERVING_PACKAGES = (
@@ -99,6 +99,7 @@ def retrain_key(config: RetrainConfig, snapshot: SnapshotRecord) -> str:
     return hashlib.sha256("\n".join([*parts, code_version()]).encode()).hexdigest()
 
 
+@told_in_one_line()
 def find_finished(config: RetrainConfig, snapshot: SnapshotRecord) -> VersionRecord | None:
     """The version of the same retrain where it was done to the end, else None."""
     client = connect()
@@ -146,6 +147,7 @@ def run_tags(
     }
     labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
     tags |= {"label": "; ".join(labels)} if labels else {}
+    tags |= {"reason": config.reason} if config.reason else {}
     note = f"{evaluation.verdict_text}\n\nCandles: {snapshot.source}, {snapshot}."
     return tags | {"mlflow.note.content": "\n\n".join([*labels, note])}
 

@@ -189,6 +189,7 @@ def version_facts(version: ModelVersion, aliases: dict[str, list[str]]) -> dict[
         "inside_90": scores.get("inside_90"),
         "aliases": aliases.get(str(version.version), []),
         "verdict": version.tags.get("verdict"),
+        "reason": version.tags.get("reason"),
         "parent": version.tags.get("parent"),
         "snapshot_sha256": version.tags.get("snapshot_sha256"),
         "code_version": version.tags.get("code_version"),

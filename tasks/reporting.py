@@ -38,6 +38,7 @@ from models.report import metrics_table, render_html, render_summary
 from models.summary import make_summary
 from tasks.files import read_frame, whole_folder
 from tasks.home import home
+from tasks.ledger import read_last_look
 from tasks.stage import stage
 from tasks.tracking import connect
 
@@ -67,7 +68,10 @@ def report(
     evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
     folder = _report_folder(snapshot, version)
     summary = make_summary(config, checked, snapshot, scaled, evaluation, version, folder, seconds)
-    summary |= {"decision": decided.decision.model_dump(mode="json")}
+    summary |= {
+        "decision": decided.decision.model_dump(mode="json"),
+        "drift": read_last_look(version.registered_model),
+    }
     plots = {
         name: render_png(figure)
         for name, figure in draw_plots(

@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from mlflow.exceptions import MlflowException
 from prefect import Task, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 from sqlalchemy.exc import OperationalError
 
-from models.errors import InputError
+from models.errors import InputError, RegistryError
 from models.records import Record
+from tasks.tracking import told_in_one_line
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Record)
 
 # A network, disk or database that fails once may work the next time; anything else will not.
-TRANSIENT = (OSError, OperationalError, MlflowException)
+TRANSIENT = (OSError, OperationalError, RegistryError)
 
 
 def stage(name: str, *, retries: int = 0) -> Callable[[Callable[P, R]], Task[P, R]]:
@@ -35,7 +35,8 @@ def stage(name: str, *, retries: int = 0) -> Callable[[Callable[P, R]], Task[P, 
         @functools.wraps(body)
         def timed(*args: P.args, **kwargs: P.kwargs) -> R:
             start = time.perf_counter()
-            record = body(*args, **kwargs)
+            with told_in_one_line():
+                record = body(*args, **kwargs)
             record = record.model_copy(update={"seconds": time.perf_counter() - start})
             get_run_logger().info(
                 "%-8s  %5.1f s  %s", name, record.seconds, record, extra={"stage": name}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
 import requests
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
-from models.errors import InputError
+from models.errors import InputError, RegistryError
 from tasks.home import home
 
 ANSWER_SECONDS = 5
@@ -45,12 +48,27 @@ def check_tracking() -> None:
 
 def connect() -> MlflowClient:
     """Point MLflow at its store, quietly, and return a client."""
+    # Seven, its default, would wait for minutes; a stage is tried again as a whole.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # It warns that a virtual environment made by uv has no pip; the requirements are given anyway.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(tracking_uri())
     return MlflowClient()
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Raise RegistryError, in one line, where MLflow fails."""
+    try:
+        yield
+    except MlflowException as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RegistryError(
+            f"MLflow at {tracking_uri()} failed in the middle of the run ({reason}); what was done "
+            "before stands, run again to finish"
+        ) from error
 
 
 def find_experiment(client: MlflowClient, name: str) -> str:

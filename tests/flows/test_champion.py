@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import requests
 from mlflow import MlflowClient
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -22,8 +26,10 @@ from flows.cli import app
 from flows.forecast import forecast
 from flows.retrain import retrain
 from models.config import RetrainConfig
-from models.errors import InputError
-from tasks.ledger import read_ledger
+from models.errors import InputError, RegistryError, SourceError
+from models.track_record import select_record
+from tasks import database, promotion
+from tasks.ledger import read_alarms, read_ledger, record_forecasts
 from tasks.lock import hold
 from tasks.model_files import digest_model
 from tasks.registry import find_champion, find_version, pin_reason, read_history
@@ -56,13 +62,11 @@ def run(state: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         clock = dt.datetime.combine(date(day + 1), dt.time(0, 20), tzinfo=dt.UTC)
         monkeypatch.setattr(flow_run, "scheduled_start_time", clock, raising=False)
         csv = write_candles(state, day if candles_to is None else candles_to)
-        recipe = more.pop("recipe", RECIPE)
         # One epoch of training differs much from day to day; that is not what is tested here.
-        promotion = {"refresh_margin": 0.5}
-        config = RetrainConfig.model_validate(
-            {"source": f"csv:{csv}", "recipe": recipe, "promotion": promotion}
-        )
-        return flow(config, **more)
+        policy = {"refresh_margin": 0.5} | more.pop("promotion", {})
+        values = {"source": f"csv:{csv}", "recipe": RECIPE, "promotion": policy}
+        values |= {key: more.pop(key) for key in set(more) & set(RetrainConfig.model_fields)}
+        return flow(RetrainConfig.model_validate(values), **more)
 
     return call
 
@@ -191,6 +195,52 @@ def test_old_candles_are_told_and_beyond_a_limit_refused(run: Run) -> None:
         run(forecast, 9, candles_to=5)
 
 
+DEAD_EXCHANGE = {
+    "source": "exchange:bitstamp",
+    "ingestion": {"exchange_url": "http://127.0.0.1:9", "attempts": 1},
+}
+
+
+def test_when_the_source_fails_yesterdays_champion_forecasts_from_what_there_is(
+    run: Run, client: MlflowClient
+) -> None:
+    current, before = champion(client), read_ledger(NAME)
+    with pytest.raises(SourceError, match="bitstamp"):
+        run(retrain, 6, **DEAD_EXCHANGE)
+    summary = run(forecast, 6, **DEAD_EXCHANGE)
+    assert (summary["version"], summary["as_of"]) == (current, date(5).isoformat())
+    assert summary["kind"] == "catch-up"
+    old, failed, champions_age = summary["notes"]
+    assert "No fresh candle" in old and "1 days old" in old
+    assert failed.startswith("The source failed: ") and "bitstamp" in failed
+    assert f"version {current}, is of {date(1)}, 4 days ago" in champions_age
+    # That day was forecast live and, by the test before, afterwards too.
+    assert summary["ledger"]["new"] == 0
+    pd.testing.assert_frame_equal(read_ledger(NAME), before)
+
+
+def test_without_a_snapshot_a_failed_source_is_told(
+    run: Run, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BTC_HOME", str(own_home))
+    with pytest.raises(SourceError, match="bitstamp") as caught:
+        run(forecast, 6, **DEAD_EXCHANGE)
+    assert "\n" not in str(caught.value)
+
+
+def test_retrain_on_old_candles_ends_well_and_only_its_forecast_is_refused(
+    run: Run, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BTC_HOME", str(own_home))
+    summary = run(retrain, 9, candles_to=5)
+    assert summary["decision"]["action"] == "promote"
+    assert summary["forecast"]["refused"].endswith(
+        f"is that of {date(5)}, 4 days old; at most 3 are allowed (max_age_days): "
+        "bring the candles up to date"
+    )
+    assert read_ledger(NAME).empty
+
+
 def test_command_writes_the_forecast(run: Run, state: Path) -> None:
     config = ("--source", f"csv:{write_candles(state, 5)}", "--as-of", date(5).isoformat())
     files = ("--json", str(state / "f.json"), "--csv", str(state / "f.csv"))
@@ -269,6 +319,8 @@ def test_second_retrain_at_once_ends_saying_so(run: Run, client: MlflowClient) -
         assert mine
         assert "is at work" in run(retrain, 8)["skipped"]
         assert "is at work" in run(forecast, 8)["skipped"]
+        asked = ("--source", "sample", "--as-of", date(8).isoformat())
+        assert "another retrain of BTC/USD is at work; this one ends" in btc("retrain", *asked)
         with pytest.raises(InputError, match="is at work"):
             btc("rollback", "--why", "now")
     assert len(client.search_model_versions(f"name = '{NAME}'")) == n_versions
@@ -316,3 +368,153 @@ def test_registry_that_is_down_is_told(
             run(flow, 9)
     with pytest.raises(InputError, match="no MLflow server answers"):
         btc("models")
+
+
+def test_registry_that_fails_in_the_middle_is_one_line_and_the_day_can_be_finished(
+    run: Run, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    # It answered when the run began.
+    monkeypatch.setattr("flows.retrain.check_request", lambda config: None)
+    before = champion(client)
+    with pytest.raises(RegistryError, match=r"MLflow at http://127.0.0.1:9 failed .* run again"):
+        run(retrain, 9)
+    assert champion(client) == before
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert run(retrain, 9)["decision"]["action"] == "refresh"
+
+
+def test_locked_ledger_stops_the_retrain_before_the_champion_moves(
+    run: Run, client: MlflowClient, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.2)
+    before = champion(client)
+    holder = sqlite3.connect(state / "ledger.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    for flow in (retrain, forecast):
+        with pytest.raises(InputError, match=r"ledger: cannot use .*database is locked"):
+            run(flow, 10)
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert champion(client) == before
+    summary = run(retrain, 10)
+    assert summary["forecast"]["ledger"]["new"] == 3
+    assert champion(client) == summary["model_version"]
+
+
+@pytest.fixture
+def poor_record(state: Path) -> int:
+    """Forty live days of three steps each, whose bands all lie far above what came.
+
+    Returns how many rows are new.
+    """
+    levels = [0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975]
+    candles = pd.read_csv(state / "candles.csv", index_col="date")
+    common = {
+        "symbol": "BTC/USD",
+        "model": NAME,
+        "version": 1,
+        "kind": "live",
+        "source": f"csv:{state / 'candles.csv'}",
+        "snapshot_sha256": "0" * 64,
+        "levels": json.dumps(levels),
+        "quantiles": json.dumps((0.5 + 0.01 * np.arange(7)).tolist()),
+        "note": "",
+    }
+    rows = [
+        common
+        | {
+            "as_of": date(day),
+            "issued_at": dt.datetime.combine(date(day + 1), dt.time(0, 20), tzinfo=dt.UTC),
+            "close_origin": float(candles["close"][date(day).isoformat()]),
+            "step": step,
+            "target_date": date(day + step),
+        }
+        for day in range(-45, -5)
+        for step in (1, 2, 3)
+    ]
+    return record_forecasts(rows)
+
+
+def test_drift_is_told_everywhere_and_retrains_once_where_asked(
+    run: Run, client: MlflowClient, poor_record: int, prefect_api: str
+) -> None:
+    assert poor_record == 120
+    before = champion(client)
+    assert before is not None
+    summary = run(forecast, 11, watch={"retrain_on_drift": True})
+    coverage, crps = summary["alarms"]
+    assert "the 90 % band held" in coverage and "times naive's" in crps
+    assert summary["new_alarms"] == summary["alarms"]
+    assert read_alarms(NAME)["kind"].tolist() == ["coverage", "crps"]
+    assert find_version(client, NAME, before).tags["drift"].startswith(f"{date(11)}: the 90 %")
+
+    made = summary["retrain"]
+    assert made["reason"] == f"drift: {coverage}; {crps}"
+    assert made["as_of"] == date(11).isoformat()
+    assert find_version(client, NAME, made["model_version"]).tags["reason"] == made["reason"]
+    assert client.get_run(made["run_id"]).data.params["reason"] == made["reason"]
+    assert read_history(NAME).iloc[-1]["why"].endswith(made["reason"])
+    page = Path(made["artifacts"]["report"]).read_text()
+    assert "<strong>Why this retrain.</strong> drift: the 90 % band held" in page
+    assert "<strong>Alarm:</strong> the 90 % band held" in page
+    assert "drift: the 90" in btc("models", "show", made["model_version"])
+
+    events = wait_for_events(prefect_api)
+    assert events[0]["payload"]["new"] == [coverage, crps]
+
+    # What stands is told again, but it is not new.
+    again = run(forecast, 12, watch={"retrain_on_drift": True})
+    assert len(again["alarms"]) == 2
+    assert (again["new_alarms"], "retrain" in again) == ([], False)
+
+
+def wait_for_events(prefect_api: str) -> list[dict[str, Any]]:
+    asked = {"filter": {"event": {"name": ["btc.drift"]}, "order": "ASC"}}
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        answer = requests.post(f"{prefect_api}/events/filter", json=asked, timeout=10).json()
+        if answer["events"]:
+            return list(answer["events"])
+        time.sleep(0.5)
+    raise TimeoutError("no btc.drift event within 30 s")
+
+
+def test_drift_retrains_only_where_asked_and_a_failure_leaves_the_forecast(
+    run: Run, own_home: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.transaction() as connection:
+        connection.execute(database.alarms.delete())
+    asked = {"watch": {"retrain_on_drift": True}}
+    assert "retrain" not in run(forecast, 12)
+    with database.transaction() as connection:
+        connection.execute(database.alarms.delete())
+    # The candles are two days old; the exchange still does not answer.
+    summary = run(forecast, 14, candles_to=12, **asked, **DEAD_EXCHANGE)
+    assert "bitstamp" in summary["retrain"]["refused"]
+    assert len(summary["rows"]) == 3
+
+
+def test_decision_counts_what_the_champion_forecast_live(
+    run: Run, poor_record: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[promotion.Champion] = []
+
+    def listen(challenger: Any, champion: Any, *more: Any) -> Any:
+        asked.append(champion)
+        return decide(challenger, champion, *more)
+
+    decide = promotion.decide
+    monkeypatch.setattr(promotion, "decide", listen)
+    summary = run(retrain, 12, recipe=RECIPE | {"seed": 5}, promotion={"min_live_days": 10})
+    (described,) = asked
+    scored = select_record(read_ledger(NAME)).dropna(subset=["crps_bp"])
+    predictions = pd.read_parquet(summary["artifacts"]["predictions"])
+    judged = set(predictions["origin"].dt.date)
+    shared = scored[scored["as_of"].isin(judged)]
+    assert described.n_live == shared["as_of"].nunique() >= 40
+    by_hand = shared.groupby("as_of")["crps_bp"].mean().mean()
+    assert described.live_crps_bp == pytest.approx(by_hand)
+    assert described.live_challenger_crps_bp is not None
+    assert described.live_challenger_crps_bp < described.live_crps_bp / 5

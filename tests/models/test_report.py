@@ -84,6 +84,19 @@ def test_summary_says_everything(summary):
     assert "Reproduction" not in text
 
 
+def test_reason_and_drift_are_told(summary):
+    assert "Not looked at yet" in report.render_summary(summary)
+    assert "Why this retrain" not in report.render_summary(summary)
+    look = {"as_of": "2024-12-30", "alarms": []}
+    text = report.render_summary(summary | {"drift": look, "reason": "drift: CRPS is 2 times"})
+    assert "No alarm when last looked at, with the forecast of 2024-12-30." in text
+    assert "**Why this retrain.** drift: CRPS is 2 times." in text
+    alarmed = summary | {"drift": look | {"alarms": ["the band held 3 of 40", HOSTILE]}}
+    page = read_page(alarmed, {})
+    assert "Alarm: the band held 3 of 40" in page.text
+    assert "Alarm: " + " ".join(HOSTILE.split()) in page.text
+
+
 def test_synthetic_and_reproduction_are_labelled_at_the_top(summary):
     text = report.render_summary(summary | {"synthetic": True, "reproduction": True})
     assert text.startswith("# SYNTHETIC BTC/USD")

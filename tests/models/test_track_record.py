@@ -5,9 +5,6 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 
-from models.config import Watch
-from models.drift import population_stability_index, watch_inputs, watch_record
-from models.sample import make_sample
 from models.track_record import select_record, summarize_record
 
 
@@ -65,35 +62,3 @@ def test_first_issued_forecast_of_a_day_is_the_one_that_counts() -> None:
     chosen = select_record(pd.concat([later, rows()], ignore_index=True))
     assert set(chosen["version"]) == {1}
     assert len(chosen) == 40
-
-
-def test_watch_is_silent_about_a_good_record_and_a_short_one() -> None:
-    assert watch_record(rows(90), Watch()) == []
-    assert watch_record(rows(29, ratio=3).assign(inside_90=False), Watch()) == []
-
-
-def test_watch_tells_coverage_and_score() -> None:
-    missed = rows(90).assign(inside_90=False)
-    assert [breach.kind for breach in watch_record(missed, Watch())] == ["coverage"]
-    (worse,) = watch_record(rows(90, ratio=1.2), Watch())
-    assert worse.kind == "crps"
-    assert 1.15 < worse.value < 1.25
-
-
-def test_stability_index_by_hand() -> None:
-    past = np.arange(100.0)
-    assert population_stability_index(past, past) == 0
-    now = np.full(100, 99.0)
-    counts = np.array([0.5, 0.5, 0.5, 0.5, 100.5]) / 102.5
-    expected = ((counts - 0.2) * np.log(counts / 0.2)).sum()
-    assert population_stability_index(past, now) == np.float64(expected)
-
-
-def test_inputs_that_leave_their_range_are_told_by_name() -> None:
-    candles = make_sample(dt.date(2024, 12, 31), n_days=700, variant="random-walk")
-    assert watch_inputs(candles, ("log_return",), Watch()) == []
-    factor = np.where(np.arange(700) < 610, 1.0, 1.6)
-    wild = candles.assign(high=candles["high"] * factor)
-    (breach,) = watch_inputs(wild, ("log_return", "log_range"), Watch())
-    assert breach.kind == "inputs"
-    assert breach.text.startswith("log_range has shifted")

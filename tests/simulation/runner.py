@@ -52,7 +52,12 @@ PRELOADED = (
     "mlflow.pyfunc",
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.tracing.provider",
+    "opentelemetry.sdk.trace",
     "prefect.client.subscriptions",
+    "prefect.flow_engine",
+    "prefect.task_engine",
+    "pyarrow.dataset",
 )
 POINTS = (*(f"after {stage}" for stage in STAGES), *INSIDE)
 
@@ -74,8 +79,8 @@ def arm(point: str) -> None:
         die_after(importlib.import_module(module), name)
         return
     name = point.removeprefix("after ")
-    retrain, forecast = (importlib.import_module(f"flows.{m}") for m in ("retrain", "forecast"))
-    die_after(getattr(retrain, name, None) or getattr(forecast, name), "fn")
+    retrain, closing = (importlib.import_module(f"flows.{m}") for m in ("retrain", "closing"))
+    die_after(getattr(retrain, name, None) or getattr(closing, name), "fn")
 
 
 def skip_training() -> None:
@@ -130,8 +135,12 @@ def run_day(job: dict) -> None:
 
 
 def main() -> None:
+    from mlflow.utils import requirements_utils
+
     for name in PRELOADED:
         importlib.import_module(name)
+    # MLflow reads the file lists of all installed packages at its first model, once a process.
+    requirements_utils._init_packages_to_modules_map()
     print("ready", flush=True)
     for line in sys.stdin:
         job = json.loads(line)
