@@ -37,7 +37,7 @@ def backtest(config: BacktestConfig = BacktestConfig()) -> dict[str, Any]:  # no
         source=config.source, symbol=config.symbol, as_of=as_of, ingestion=config.ingestion
     )
     candles = ingest(asked, as_of)
-    checked = validate(candles, config.repair, as_of, newest_closed)
+    checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
     frozen = snapshot(candles, checked, config.symbol)
     companions = fetch_companions(config, as_of, newest_closed)
     planned = plan(config, frozen, companions)

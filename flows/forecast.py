@@ -50,7 +50,7 @@ def take_candles(
         candles = ingest(config, as_of)
     except SourceError as error:
         return find_newest_snapshot(config, as_of, error), str(error)
-    checked = validate(candles, config.repair, as_of, newest_closed)
+    checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
     frozen = snapshot(candles, checked, config.symbol)
     discard_folder(candles.path.parent)
     return frozen, ""

@@ -45,7 +45,7 @@ def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa:
         if not mine:
             return {"skipped": f"another retrain of {config.symbol} is at work; this one ends"}
         candles = ingest(config, as_of)
-        checked = validate(candles, config.repair, as_of, newest_closed)
+        checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
         frozen = snapshot(candles, checked, config.symbol)
         finished = find_finished(config, frozen)
         summary = (
