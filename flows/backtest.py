@@ -39,7 +39,7 @@ def backtest(config: BacktestConfig = BacktestConfig()) -> dict[str, Any]:  # no
     )
     candles = ingest(asked, as_of)
     with discarded_after(candles.path.parent):
-        checked = validate(candles, config.repair, as_of, newest_closed)
+        checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
         frozen = snapshot(candles, checked, config.symbol)
     companions = fetch_companions(config, as_of, newest_closed)
     planned = plan(config, frozen, companions)

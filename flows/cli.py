@@ -6,7 +6,7 @@ import json
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,9 +16,15 @@ from flows import cli_ledger, cli_registry
 from flows.cli_backtest import backtest
 from flows.cli_data import data, ingest, settle_source
 from flows.cli_ledger import check_writable
-from flows.console import hushed_imports, print_forecast, print_summary, show_stages
+from flows.console import (
+    ExogenousOption,
+    hushed_imports,
+    print_forecast,
+    print_summary,
+    show_stages,
+)
 from models.errors import InputError, RegistryError, SourceError
-from models.overrides import make_config
+from models.overrides import make_config, parse_exogenous
 from models.recipe import PRESETS, REPRODUCTION_LABEL, Recipe
 from tasks.files import read_config, write_text
 from tasks.home import prepare_environment
@@ -72,6 +78,7 @@ def retrain(
     preset: Annotated[
         str | None, typer.Option(help="Recipe to start from; `btc presets` lists them.")
     ] = None,
+    exogenous: ExogenousOption = None,
     exchange_url: Annotated[
         str | None,
         typer.Option(help="Base address in place of the exchange's own; or BTC_EXCHANGE_URL."),
@@ -89,8 +96,8 @@ def retrain(
 ) -> None:
     """Retrain on all candles up to a day: judge, register and report the new model."""
     values = read_config(config) if config else {}
-    options = {"source": source, "as_of": as_of, "cell": cell, "preset": preset}
-    options |= {"exchange_url": exchange_url}
+    options: dict[str, Any] = {"source": source, "as_of": as_of, "cell": cell, "preset": preset}
+    options |= {"exchange_url": exchange_url, "exogenous": parse_exogenous(exogenous)}
     given = {key: value for key, value in options.items() if value is not None}
     checked = make_config(values | given, assignments or [])
     check_writable("--json", json_file)

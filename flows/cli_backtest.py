@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from flows.console import StageLines, hushed_imports, show_stages
+from flows.console import ExogenousOption, StageLines, hushed_imports, show_stages
 from models.config import BASELINE_NAMES, BacktestConfig
 from models.errors import InputError
-from models.overrides import one_line
+from models.overrides import one_line, parse_exogenous
 from models.recipe import PRESETS
 from tasks.files import write_text
 from tasks.home import prepare_environment
@@ -53,6 +53,7 @@ def backtest(
         str | None,
         typer.Option(help="Folder of other coins' CSV files, or sources with commas between."),
     ] = None,
+    exogenous: ExogenousOption = None,
     calibrate: Annotated[
         bool, typer.Option(help="Correct quantiles by their own past errors, day by day.")
     ] = DEFAULTS.calibrate,
@@ -83,6 +84,7 @@ def backtest(
             "baselines": _names(baselines),
             "horizon": horizon,
             "companions": _companions(companions),
+            "exogenous": parse_exogenous(exogenous) or (),
             "calibrate": calibrate,
             "seed": seed,
         }

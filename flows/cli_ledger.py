@@ -12,10 +12,10 @@ from rich.table import Table
 
 from flows.cli_data import settle_source
 from flows.cli_registry import JsonOption, SymbolOption, SyntheticOption
-from flows.console import hushed_imports, print_forecast, show_stages
+from flows.console import ExogenousOption, hushed_imports, print_forecast, show_stages
 from models.errors import InputError
 from models.naming import model_name
-from models.overrides import make_config
+from models.overrides import make_config, parse_exogenous
 from tasks.files import read_config, write_text
 from tasks.home import prepare_environment
 
@@ -39,6 +39,7 @@ def forecast(
     as_of: Annotated[
         str | None, typer.Option(help="UTC day, YYYY-MM-DD, to forecast from; default: yesterday.")
     ] = None,
+    exogenous: ExogenousOption = None,
     below: Annotated[
         float | None, typer.Option(min=0.01, help="Add the probability of a price below this, USD.")
     ] = None,
@@ -58,7 +59,8 @@ def forecast(
 ) -> None:
     """Forecast the next days with the champion, and score what was forecast before."""
     values = read_config(config) if config else {}
-    given = {key: value for key, value in (("source", source), ("as_of", as_of)) if value}
+    options = {"source": source, "as_of": as_of, "exogenous": parse_exogenous(exogenous)}
+    given = {key: value for key, value in options.items() if value}
     checked = make_config(values | given, assignments or [])
     for option, path in (("--json", json_file), ("--csv", csv_file)):
         check_writable(option, path)

@@ -57,7 +57,7 @@ def take_candles(
     except SourceError as error:
         return find_newest_snapshot(config, as_of, error), str(error)
     with discarded_after(candles.path.parent):
-        checked = validate(candles, config.repair, as_of, newest_closed)
+        checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
         return snapshot(candles, checked, config.symbol), ""
 
 

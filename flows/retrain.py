@@ -46,7 +46,7 @@ def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa:
             return {"skipped": f"another retrain of {config.symbol} is at work; this one ends"}
         candles = ingest(config, as_of)
         with discarded_after(candles.path.parent):
-            checked = validate(candles, config.repair, as_of, newest_closed)
+            checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
             frozen = snapshot(candles, checked, config.symbol)
             finished = find_finished(config, frozen)
             summary = (

@@ -3,13 +3,15 @@
 A candle frame is a pandas DataFrame, one row a UTC day, sorted, with the columns of `COLUMNS`:
 `open_time` (datetime64[us, UTC], start of the bar) and float64 prices in quote currency;
 `volume` in the unit of its source. `close` is always there, the other prices and the volume only
-where the source has them.
+where the source has them. Exogenous series that were joined to the candles follow, see
+models/exogenous.py; they alone may miss values, on the first days.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +24,7 @@ from models.errors import InputError
 
 COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
 PRICES = ("open", "high", "low", "close")
+_EXOGENOUS = re.compile(r"exogenous_[a-z][a-z0-9_]*_lag[1-9][0-9]*")
 
 OUTLIER_LIMIT = 10.0
 _DAY = pd.Timedelta(days=1)
@@ -44,6 +47,11 @@ class CheckedCandles:
     candles: pd.DataFrame
     findings: tuple[Finding, ...]
     repairs: tuple[str, ...]
+
+
+def is_exogenous(column: str) -> bool:
+    """Whether a column holds an exogenous series, named as in exogenous_fear_greed_lag1."""
+    return _EXOGENOUS.fullmatch(column) is not None
 
 
 def check_candles(
@@ -78,13 +86,18 @@ def check_candles(
 def digest_candles(candles: pd.DataFrame) -> str:
     """Hash the content of candles: SHA-256, 64 hex digits, whatever the order of rows and columns.
 
-    Hashed are, for each column in the order of `COLUMNS`, its name and its values sorted by
-    `open_time` as little-endian 64-bit numbers: microseconds since 1970, IEEE floats.
-    Raises ValueError for values that are missing, since those have no one byte pattern.
+    Hashed are, for each column in the order of `COLUMNS` and exogenous ones by name, its name and
+    its values sorted by `open_time` as little-endian 64-bit numbers: microseconds since 1970, IEEE
+    floats. Raises ValueError for values of candles that are missing.
     """
     frame = _with_schema(candles)
-    if any(frame[name].isna().any() for name in frame.columns):
-        raise ValueError("expected candles without missing values, received NaN")
+    for name in frame.columns:
+        missing = frame[name].isna()
+        if missing.any() and not is_exogenous(name):
+            raise ValueError("expected candles without missing values, received NaN")
+        if missing.any():
+            # One of the many byte patterns of a missing number.
+            frame[name] = np.where(missing, np.nan, frame[name])
     if not frame["open_time"].is_unique:
         frame = frame.sort_values(list(frame.columns))
     frame["open_time"] = frame["open_time"].dt.tz_localize(None)
@@ -109,7 +122,8 @@ def log_returns(close: np.ndarray) -> np.ndarray:
 
 def _with_schema(candles: pd.DataFrame) -> pd.DataFrame:
     """Copy with the columns in the schema's order and types, sorted by open_time, stable."""
-    unknown = [str(name) for name in candles.columns if name not in COLUMNS]
+    joined = sorted(str(name) for name in candles.columns if is_exogenous(str(name)))
+    unknown = [str(name) for name in candles.columns if name not in (*COLUMNS, *joined)]
     if unknown or not {"open_time", "close"} <= set(candles.columns):
         raise ValueError(
             f"expected open_time, close and others of {list(COLUMNS)}, "
@@ -118,7 +132,8 @@ def _with_schema(candles: pd.DataFrame) -> pd.DataFrame:
     if not isinstance(candles["open_time"].dtype, pd.DatetimeTZDtype):
         raise ValueError(f"expected open_time in UTC, received {candles['open_time'].dtype}")
     types = {name: "float64" for name in candles.columns if name != "open_time"}
-    frame = candles[[name for name in COLUMNS if name in candles.columns]].astype(types)
+    known = [name for name in COLUMNS if name in candles.columns]
+    frame = candles[[*known, *joined]].astype(types)
     frame["open_time"] = frame["open_time"].dt.tz_convert("UTC").dt.as_unit("us")
     if not frame["open_time"].is_monotonic_increasing:
         frame = frame.sort_values("open_time", kind="stable")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from models.chunks import ChunkData
-from models.features import FEATURES, first_complete_row, make_features
+from models.features import first_complete_row, make_features, needed_columns
 from models.recipe import Recipe
 from models.scaler import Scalers
 from models.windows import make_targets
@@ -25,9 +25,7 @@ def make_companion(
     lack a feature or are fewer than a chunk up to that day.
     """
     known = candles[candles["open_time"] <= last_day].reset_index(drop=True)
-    if any(not set(FEATURES[name].needs) <= set(known.columns) for name in feature_names):
-        return None
-    if len(known) < recipe.chunk_days:
+    if len(known) < recipe.chunk_days or not needed_columns(feature_names) <= set(known.columns):
         return None
     values = make_features(known, feature_names)
     close = known["close"].to_numpy(dtype=np.float64)

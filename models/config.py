@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from models.frozen import Frozen, nearest
 from models.recipe import PRESETS, Recipe
@@ -102,6 +102,51 @@ class Watch(Frozen):
     """Whether `forecast` retrains at once on an alarm of a kind not raised in the watched days."""
 
 
+class Exogenous(Frozen):
+    """A daily series beside the candles, such as an index of sentiment, that networks read too.
+
+    In short, where the other keys keep their defaults: the text NAME=PATH.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
+    """Name of the series, as it shows in the features."""
+    path: str = Field(min_length=1)
+    """CSV file with a column date, UTC days, one row a day."""
+    column: str = "value"
+    """Column with the numbers."""
+    lag_days: int = Field(1, ge=1, le=365)
+    """Days that a value is held back: a forecast from day t knows the value of day t - lag_days.
+    At least one, since the value of a day is seldom public when its candle closes."""
+    before: float | None = None
+    """What stands for the days before the series begins, such as 50 for an index from 0 to 100;
+    empty: those days teach nothing."""
+    max_gap_days: int = Field(7, ge=0, le=366)
+    """Missing days in a row, at the end too, over which the newest value before them is kept."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_short_form(cls, data: Any) -> Any:
+        if not isinstance(data, str):
+            return data
+        name, equals, path = data.partition("=")
+        if not equals:
+            raise ValueError("expected NAME=PATH, such as fear_greed=fear_greed.csv")
+        return {"name": name.strip(), "path": path.strip()}
+
+    @property
+    def feature(self) -> str:
+        """Name of the candles' column and of the feature."""
+        return f"exogenous_{self.name}_lag{self.lag_days}"
+
+
+def _with_exogenous(recipe: Recipe, series: tuple[Exogenous, ...]) -> Recipe:
+    """Let a recipe read the series; a reproduction stays as it is, to the letter."""
+    new = [s.feature for s in series if s.feature not in recipe.features]
+    if recipe.reproduction or not new:
+        return recipe
+    return recipe.model_copy(update={"features": (*recipe.features, *new)})
+
+
 class RetrainConfig(Frozen):
     """One retrain: where candles come from, what is trained, how it is judged."""
 
@@ -114,12 +159,27 @@ class RetrainConfig(Frozen):
     """UTC day of the newest candle that may be used; empty: the day before the scheduled start."""
     reason: str = Field("", max_length=2000)
     """Why this retrain was started, where not by the clock; kept with the version and its moves."""
-    recipe: Recipe = Recipe()
+    exogenous: tuple[Exogenous, ...] = ()
+    """Daily series that the network reads beside the candles: NAME=PATH, or keys and values."""
+    recipe: Recipe = Field(Recipe(), validate_default=True)
     repair: RepairPolicy = RepairPolicy()
     judging: Judging = Judging()
     ingestion: Ingestion = Ingestion()
     promotion: Promotion = Promotion()
     watch: Watch = Watch()
+
+    @field_validator("exogenous")
+    @classmethod
+    def _series_named_once(cls, value: tuple[Exogenous, ...]) -> tuple[Exogenous, ...]:
+        return _series_once(value)
+
+    @field_validator("recipe")
+    @classmethod
+    def _recipe_reads_the_series(cls, value: Recipe, info: ValidationInfo) -> Recipe:
+        series = info.data.get("exogenous", ())
+        if series and value.reproduction:
+            raise ValueError("a reproduction is kept to the letter and takes no exogenous series")
+        return _with_exogenous(value, series)
 
 
 BASELINE_NAMES = ("naive", "seasonal_naive", "drift", "ewma", "garch", "gjr", "egarch", "har")
@@ -153,6 +213,8 @@ class BacktestConfig(Frozen):
     """Days ahead; every step from 1 to horizon is forecast and scored."""
     companions: tuple[str, ...] = ()
     """Sources of other coins that share the training of networks on chunks, as in csv:PATH."""
+    exogenous: tuple[Exogenous, ...] = ()
+    """Daily series that networks read beside the candles: NAME=PATH, or keys and values."""
     calibrate: bool = False
     """Whether quantiles are corrected by their own past errors (adaptive conformal)."""
     seed: int = Field(7, ge=0, lt=2**31)
@@ -170,6 +232,11 @@ class BacktestConfig(Frozen):
     def _baselines_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _known_once(value, BASELINE_NAMES, "baseline")
 
+    @field_validator("exogenous")
+    @classmethod
+    def _series_named_once(cls, value: tuple[Exogenous, ...]) -> tuple[Exogenous, ...]:
+        return _series_once(value)
+
     @model_validator(mode="after")
     def _something_in_order(self) -> Self:
         if not self.recipes and not self.baselines:
@@ -177,6 +244,20 @@ class BacktestConfig(Frozen):
         if self.start and self.end and self.end < self.start:
             raise ValueError(f"end: expected {self.start} or later, received {self.end}")
         return self
+
+    def recipe(self, preset: str, levels: tuple[float, ...]) -> Recipe:
+        """Return the recipe of a preset as this backtest asks for it."""
+        own = Recipe(preset=preset)
+        horizon = own.horizon if own.reproduction else self.horizon
+        recipe = Recipe(preset=preset, horizon=horizon, seed=self.seed, quantile_levels=levels)
+        return _with_exogenous(recipe, self.exogenous)
+
+
+def _series_once(value: tuple[Exogenous, ...]) -> tuple[Exogenous, ...]:
+    names = [series.feature for series in value]
+    if len(set(names)) != len(names):
+        raise ValueError(f"expected every series once, received {names}")
+    return value
 
 
 def _known_once(names: tuple[str, ...], known: Iterable[str], what: str) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""Candles from CSV text: Yahoo's file format and plain date,open,high,low,close,volume."""
+"""Candles from CSV text: Yahoo's file format and plain date,open,high,low,close,volume.
+
+And single daily series, from a date and one other column.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +34,38 @@ def parse_csv(text: bytes | str, name: str) -> pd.DataFrame:
     Raises InputError, one line, for any other text.
     """
     header, body, n_skipped = _split_header(_decode(text, name), name)
-    places = _find_columns(header, name)
+    places = {"open_time": _find_date(header, name), "close": _find(header, "close", name)}
+    places |= {column: header.index(column) for column in COLUMNS[1:] if column in header}
+    frame = _parse_rows(body, places, header, name, n_skipped)
+    return frame[[column for column in COLUMNS if column in frame.columns]]
+
+
+def parse_series(text: bytes | str, name: str, column: str) -> pd.DataFrame:
+    """Parse the numbers of one `column` by day: open_time, value, sorted; duplicates are kept.
+
+    The file is read as `parse_csv` reads one, and refused as there.
+    """
+    header, body, n_skipped = _split_header(_decode(text, name), name)
+    # The slow way looks a place up by its name in the file.
+    wanted = column.strip().lower()
+    if wanted in DATE_NAMES:
+        raise InputError(f"{name}: column {_shown(column)} is a day, expected one of numbers")
+    places = {"open_time": _find_date(header, name), wanted: _find(header, wanted, name)}
+    frame = _parse_rows(body, places, header, name, n_skipped)
+    return frame.rename(columns={wanted: "value"})[["open_time", "value"]]
+
+
+def _parse_rows(
+    body: str, places: dict[str, int], header: list[str], name: str, n_skipped: int
+) -> pd.DataFrame:
+    """Columns at their `places`, days in UTC, sorted."""
     columns = _parse_fast(body, places, len(header))
     if columns is None:
         columns = _parse_slowly(body, places, header, name, n_skipped)
     if not len(columns["open_time"]):
-        raise InputError(f"{name}: no rows below the header, expected one candle a line")
+        raise InputError(f"{name}: no rows below the header, expected one day a line")
     frame = pd.DataFrame(columns)
     frame["open_time"] = pd.to_datetime(frame["open_time"]).dt.tz_localize("UTC").dt.as_unit("us")
-    frame = frame[[column for column in COLUMNS if column in frame.columns]]
     return frame.sort_values("open_time", kind="stable").reset_index(drop=True)
 
 
@@ -70,19 +96,23 @@ def _split_header(text: str, name: str) -> tuple[list[str], str, int]:
     return header, body, n_skipped
 
 
-def _find_columns(header: list[str], name: str) -> dict[str, int]:
-    """Place of each schema column in the header."""
-    found = ", ".join(_shown(cell) for cell in header[:20])
+def _find_date(header: list[str], name: str) -> int:
+    """Place of the day in a header that has no column twice."""
     for cell in header:
         if cell and header.count(cell) > 1:
+            found = _listed(header)
             raise InputError(f"{name}: column {_shown(cell)} is there twice; found {found}")
-    date_name = next((alias for alias in DATE_NAMES if alias in header), None)
-    if date_name is None:
-        raise InputError(f"{name}: no column 'date'; found {found}")
-    if "close" not in header:
-        raise InputError(f"{name}: no column 'close'; found {found}")
-    places = {column: header.index(column) for column in COLUMNS[1:] if column in header}
-    return {"open_time": header.index(date_name)} | places
+    return _find(header, next((alias for alias in DATE_NAMES if alias in header), "date"), name)
+
+
+def _find(header: list[str], column: str, name: str) -> int:
+    if column not in header:
+        raise InputError(f"{name}: no column {_shown(column)}; found {_listed(header)}")
+    return header.index(column)
+
+
+def _listed(header: list[str]) -> str:
+    return ", ".join(_shown(cell) for cell in header[:20])
 
 
 def _parse_fast(body: str, places: dict[str, int], n_columns: int) -> dict[str, pd.Series] | None:

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from models.candles import is_exogenous
 from models.errors import InputError
 from models.frozen import nearest
 
@@ -126,6 +127,10 @@ def _next_is(candles: pd.DataFrame, day: int) -> NDArray[np.float64]:
     return (following == day).astype(np.float64)
 
 
+def _column(candles: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    return candles[name].to_numpy(dtype=np.float64)
+
+
 def _decay(values: NDArray[np.float64], decay: float) -> NDArray[np.float64]:
     """Exponentially weighted mean of (n,), from the mean of the first 20 present; NaN before."""
     mean = np.full(len(values), np.nan)
@@ -168,6 +173,23 @@ FEATURES: dict[str, Feature] = {
 }
 
 
+def find_feature(name: str) -> Feature | None:
+    """Return the feature of that name, None for an unknown one.
+
+    An exogenous series is a feature by the name of its column: its value, lagged when it was joined
+    to the candles.
+    """
+    if is_exogenous(name):
+        return Feature(partial(_column, name=name), (name,))
+    return FEATURES.get(name)
+
+
+def needed_columns(names: tuple[str, ...]) -> set[str]:
+    """Return the candle columns that the features `names`, all of them known, read."""
+    found = [find_feature(name) for name in names]
+    return set().union(*(feature.needs for feature in found if feature))
+
+
 def usable_features(
     wanted: tuple[str, ...], columns: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -176,9 +198,9 @@ def usable_features(
     Raises InputError for an unknown name, or when none can be made.
     """
     for name in wanted:
-        if name not in FEATURES:
+        if find_feature(name) is None:
             raise InputError(f"features: unknown feature {name!r}{nearest(name, FEATURES)}")
-    used = tuple(name for name in wanted if set(FEATURES[name].needs) <= set(columns))
+    used = tuple(name for name in wanted if needed_columns((name,)) <= set(columns))
     if not used:
         raise InputError(
             f"features: none of {', '.join(wanted)} can be made from the columns "
@@ -188,8 +210,17 @@ def usable_features(
 
 
 def make_features(candles: pd.DataFrame, names: tuple[str, ...]) -> NDArray[np.float64]:
-    """Stack the features `names` of n candles: (n, n_features), NaN where the past is too short."""
-    return np.column_stack([FEATURES[name].make(candles) for name in names])
+    """Stack the features `names` of n candles: (n, n_features), NaN where the past is too short.
+
+    Raises InputError where the candles lack a column.
+    """
+    if lacking := needed_columns(names) - set(candles.columns):
+        raise InputError(
+            f"features: expected candles with {', '.join(sorted(lacking))}, received "
+            f"{', '.join(map(str, candles.columns))}"
+        )
+    found = [find_feature(name) for name in names]
+    return np.column_stack([feature.make(candles) for feature in found if feature])
 
 
 def first_complete_row(features: NDArray[np.float64]) -> int:

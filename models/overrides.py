@@ -26,11 +26,16 @@ def make_config(values: dict[str, Any], assignments: list[str]) -> RetrainConfig
         key, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: expected KEY=VALUE, for example units=64")
-        _put(tree, key.strip(), _parse_value(key, text))
+        _put(tree, key.strip(), _parse_value(f"--set {key}", text))
     try:
         return RetrainConfig.model_validate(tree)
     except ValidationError as error:
         raise InputError(one_line(error)) from error
+
+
+def parse_exogenous(texts: list[str] | None) -> list[Any] | None:
+    """Read what --exogenous was given: NAME=PATH stays a text, '{name: …}' becomes its keys."""
+    return [_parse_value("--exogenous", text) for text in texts] if texts else None
 
 
 def one_line(error: ValidationError) -> str:
@@ -55,11 +60,11 @@ def _words(expected: str) -> list[str]:
     return [word.strip(" '") for word in expected.replace(" or ", ", ").split(",")]
 
 
-def _parse_value(key: str, text: str) -> Any:
+def _parse_value(option: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        raise InputError(f"--set {key}: cannot read the value {text!r}") from error
+        raise InputError(f"{option}: cannot read the value {text!r}") from error
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -15,9 +15,9 @@ from mlflow.models import ModelSignature
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from models.candles import COLUMNS
+from models.candles import COLUMNS, is_exogenous
 from models.evaluation import quantile_column
-from models.features import FEATURES
+from models.features import needed_columns
 from models.forecaster import Forecaster, load_forecaster
 
 
@@ -60,9 +60,14 @@ def forecast_table(forecaster: Forecaster, candles: pd.DataFrame) -> pd.DataFram
 
 
 def input_columns(feature_names: tuple[str, ...]) -> tuple[str, ...]:
-    """Candle columns that a model with these features reads, in the schema's order."""
-    needed = {"open_time", "close"}.union(*(FEATURES[name].needs for name in feature_names))
-    return tuple(name for name in COLUMNS if name in needed)
+    """Candle columns that a model with these features reads, in the schema's order.
+
+    The column of an exogenous series, as in exogenous_fear_greed_lag1, holds on each candle's row
+    the value of as many days before.
+    """
+    needed = {"open_time", "close"} | needed_columns(feature_names)
+    joined = sorted(name for name in needed if is_exogenous(name))
+    return (*(name for name in COLUMNS if name in needed), *joined)
 
 
 def make_signature(feature_names: tuple[str, ...], output: pd.DataFrame) -> ModelSignature:

@@ -161,7 +161,7 @@ def plan(
     }
     units = []
     for preset in config.recipes:
-        recipe = _recipe(config, preset)
+        recipe = config.recipe(preset, LEVELS)
         spans = make_spans(origins, refit_days=config.refit_days, rolling_days=config.rolling_days)
         for number, group in enumerate(group_spans(recipe, spans), 1):
             cut = tuple(
@@ -178,11 +178,6 @@ def plan(
     return PlanRecord(
         folder=folder, units=tuple(units), first_origin=origins.start, stop_origin=origins.stop
     )
-
-
-def _recipe(config: BacktestConfig, preset: str) -> Recipe:
-    horizon = Recipe(preset=preset).horizon if preset == "assignment" else config.horizon
-    return Recipe(preset=preset, horizon=horizon, seed=config.seed, quantile_levels=LEVELS)
 
 
 def _unit(

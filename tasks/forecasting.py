@@ -16,6 +16,7 @@ from models.config import RetrainConfig, Watch
 from models.distribution import tabulate_forecast
 from models.drift import Breach, select_new, watch_inputs, watch_record
 from models.errors import NoForecastError
+from models.features import needed_columns
 from models.forecast import Forecast
 from models.forecaster import Forecaster
 from models.naming import model_name
@@ -51,8 +52,8 @@ def forecast_with_champion(
     """Forecast from the snapshot's last candle with the champion, and enter it in the ledger.
 
     It is live only if that candle is the newest closed one, else catch-up. `trouble`: why there are
-    no newer candles. Raises InputError where
-    there is no champion, its files are not whole, or the newest candle is too old.
+    no newer candles. Raises InputError where there is no champion, its files are not whole, it
+    reads what the candles lack, or the newest candle is too old.
     """
     wanted = config.as_of or newest_closed
     notes = _age_notes(snapshot, wanted, config.watch)
@@ -60,9 +61,14 @@ def forecast_with_champion(
     client = connect()
     name = model_name(config.symbol, snapshot.synthetic)
     champion = _need_champion(client, name)
-    forecaster = load_version(champion)
+    forecaster, candles = load_version(champion), read_frame(snapshot.candles_path)
+    if lacking := _lacking_columns(forecaster, candles):
+        raise NoForecastError(
+            f"{name} version {champion.version}, the champion, reads {', '.join(lacking)}, which "
+            "these candles lack: give it too (--exogenous), or promote another version"
+        )
     notes += _champion_notes(champion, snapshot.as_of)
-    forecast = forecaster.predict(read_frame(snapshot.candles_path))
+    forecast = forecaster.predict(candles)
     kind: Kind = "live" if snapshot.as_of == newest_closed else "catch-up"
     rows = _ledger_rows(forecast, champion, snapshot, kind, issued_at, "; ".join(notes))
     n_new = record_forecasts(rows)
@@ -125,6 +131,10 @@ def _champion_notes(champion: ModelVersion, as_of: dt.date) -> list[str]:
     return []
 
 
+def _lacking_columns(forecaster: Forecaster, candles: pd.DataFrame) -> list[str]:
+    return sorted(needed_columns(forecaster.feature_names) - set(candles.columns))
+
+
 def _need_champion(client: MlflowClient, name: str) -> ModelVersion:
     champion = find_champion(client, name)
     if champion is None:
@@ -172,12 +182,13 @@ def _catch_up(
 ) -> int:
     """Forecast the days since the ledger began that nobody forecast from, each as of its own day.
 
-    Only the candles up to a day are used, as they are known now; the champion of that time, or the
-    present one with a note.
+    Only the candles up to a day are used, as they are known now; the champion of that time, or,
+    where there was none or it reads what these candles lack, the present one with a note.
     """
     known = set(forecast_days(outlook.model))
     first = max(min(known), snapshot.as_of - config.watch.catch_up_days * DAY)
     open_days = candles["open_time"].dt.date
+    present = find_version(client, outlook.model, outlook.version)
     loaded: dict[str, tuple[ModelVersion, Forecaster]] = {}
     rows: list[dict[str, Any]] = []
     for row, day in enumerate(open_days):
@@ -189,6 +200,8 @@ def _catch_up(
             version = find_version(client, outlook.model, number)
             loaded[number] = (version, load_version(version))
         version, forecaster = loaded[number]
+        if _lacking_columns(forecaster, candles):
+            version, forecaster = present, load_version(present)
         forecast = forecaster.predict(candles, range(row, row + 1))
         notes = " ".join(["Caught up later.", *_champion_notes(version, day)])
         rows += _ledger_rows(forecast, version, snapshot, "catch-up", now, notes)

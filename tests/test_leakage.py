@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from models.baselines import naive_quantiles
+from models.config import Exogenous
+from models.exogenous import join_series
 from models.features import FEATURES, make_features
 from models.recipe import DEFAULT_LEVELS, Cell, Target
 from models.scaler import fit_scalers
@@ -107,6 +109,23 @@ def test_training_and_forecasts_know_no_later_candle(
     nearer = forecaster.predict(change_after(candles, last_target - 1), origins).quantiles
     assert same(nearer[:-1], forecaster.predict(candles, origins).quantiles[:-1])
     assert not same(nearer[-1], forecaster.predict(candles, origins).quantiles[-1])
+
+
+@pytest.mark.slow
+def test_forecasts_know_no_later_value_of_an_exogenous_series(candles, run_stages, tiny_recipe):
+    """The series after origin - lag may be anything; that of origin - lag itself is used."""
+    asked = Exogenous(name="mood", path="mood.csv", lag_days=2)
+    series = candles[["open_time"]].assign(value=np.sin(np.arange(len(candles))))
+    recipe = tiny_recipe(features=("log_return", asked.feature))
+    joined, _ = join_series(candles, series, asked)
+    forecaster = run_stages(joined, recipe).fit()[0]
+    row = 350
+    for last, expected in ((row - 2, True), (row - 3, False)):
+        changed = series.assign(value=series["value"].where(series.index <= last, 99.0))
+        altered, _ = join_series(candles, changed, asked)
+        origin = range(row, row + 1)
+        ours, theirs = (forecaster.predict(f, origin).quantiles for f in (joined, altered))
+        assert same(ours, theirs) == expected
 
 
 @pytest.mark.slow
