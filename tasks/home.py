@@ -47,3 +47,5 @@ def prepare_environment() -> None:
         check_home()
         os.environ["PREFECT_HOME"] = str(home() / "prefect")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # Prefect gives its own server 20 s to start, which a busy laptop does not always keep.
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
