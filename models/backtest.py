@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.chunks import ChunkData
-from models.companions import make_companion
+from models.companions import make_companions
 from models.errors import InputError
 from models.evaluation import quantile_column
 from models.features import first_complete_row, make_features, usable_features
@@ -96,17 +96,15 @@ def predict_group(
         data = []
         for span, fold, scaler in zip(group, folds, scalers, strict=True):
             last_day = candles["open_time"].iloc[span.known[-1]]
-            others = [
-                make_companion(recipe, names, frame, scaler, last_day)
-                for frame in companions.values()
-            ]
             data.append(
                 ChunkData(
                     features=scaler.features.scale(values),
                     targets=scaler.targets.scale(targets),
                     train=fold.train,
                     validation=fold.validation if recipe.patience else None,
-                    companions=tuple(other for other in others if other is not None),
+                    companions=make_companions(
+                        recipe, names, companions.values(), scaler, last_day
+                    ),
                 )
             )
         closes = [close[span.known.start : span.known.stop] for span in group]

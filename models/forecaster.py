@@ -158,17 +158,19 @@ def fit_forecaster(
     scalers: Scalers,
     close: NDArray[np.float64],
     on_epoch: OnEpoch,
+    companions: tuple[ChunkData, ...] = (),
 ) -> tuple[Forecaster, Losses]:
     """Train on the fold's training part; with `patience` stop by its validation part.
 
     `close` (n,), in USD, are the closes of the rows of `windows`. `on_epoch(epoch, losses)` is
     called after every epoch, counted from 1. Returns the forecaster and the losses by epoch
     ('loss', 'val_loss': of the scaled targets, mean squared error with the head 'point', else
-    negative log likelihood). The same arguments give the same weights, bit for bit, on a CPU.
+    negative log likelihood). `companions` share the training on chunks. The same arguments give
+    the same weights, bit for bit, on a CPU.
     """
     if recipe.training == "chunks":
         fold = windows.fold
-        data = ChunkData(windows.features, windows.targets, fold.train, fold.validation)
+        data = ChunkData(windows.features, windows.targets, fold.train, fold.validation, companions)
         networks, losses = _fit_on_chunks(recipe, [data], on_epoch)
         network = networks[0]
     else:
