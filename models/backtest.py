@@ -20,7 +20,7 @@ from models.forecaster import Forecaster, fit_forecaster, fit_forecasters
 from models.metrics import crps_from_quantiles
 from models.recipe import Recipe
 from models.scaler import Scalers, fit_scalers
-from models.splits import Fold
+from models.splits import MAX_VALIDATION, Fold
 from models.windows import WindowSet, make_future, make_targets
 
 EVEN_LEVELS = tuple(round(0.01 * i, 2) for i in range(1, 100))
@@ -130,7 +130,8 @@ def _make_fold(recipe: Recipe, span: Span, first_row: int) -> Fold:
             f"for lookback {recipe.lookback} and horizon {recipe.horizon}; start later"
         )
     validates = recipe.patience > 0 or recipe.head == "point"
-    length = int(recipe.validation_share * (known_stop - first)) if validates else 0
+    share = int(recipe.validation_share * (known_stop - first))
+    length = min(share, MAX_VALIDATION) if validates else 0
     train_stop = known_stop - length - (recipe.horizon - 1 if validates else 0)
     return Fold(
         train=range(first, train_stop),

@@ -29,6 +29,9 @@ from models.windows import WindowSet, make_windows, return_scale
 # A log return needs a positive price; a network that learns prices may go below.
 LEAST_PRICE_USD = 0.01
 BATCH = 512
+BLEND_DAYS = 7300
+"""Days that EGARCH is fitted on at most, twenty years: its five numbers gain nothing from more, and
+without a limit their fit would come to cost more than the networks'."""
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 Losses = dict[str, list[float]]
@@ -201,8 +204,11 @@ def fit_forecasters(
 
 
 def fit_blend(recipe: Recipe, close: NDArray[np.float64]) -> Garch | None:
-    """Fit the EGARCH of a blended recipe on closes (n,); None where nothing is blended."""
-    return fit_garch(np.diff(np.log(close)), "egarch") if recipe.blend else None
+    """Fit the EGARCH of a blended recipe on closes (n,), the last `BLEND_DAYS` returns of them.
+
+    None where nothing is blended.
+    """
+    return fit_garch(np.diff(np.log(close))[-BLEND_DAYS:], "egarch") if recipe.blend else None
 
 
 def _fit_on_chunks(
