@@ -15,7 +15,8 @@ from models.calendar import newest_closed_day, resolve_as_of
 from models.config import BacktestConfig, RetrainConfig
 from models.errors import InputError
 from models.records import seconds_by_stage
-from tasks.backtest import fetch_companions, log_backtest, plan, predict_unit, score
+from tasks.backtest import log_backtest, plan, predict_unit, score
+from tasks.companions import fetch_companions
 from tasks.files import discarded_after
 from tasks.home import check_home
 from tasks.ingestion import ingest
@@ -35,13 +36,19 @@ def backtest(config: BacktestConfig = BacktestConfig()) -> dict[str, Any]:  # no
     as_of = resolve_as_of(config.end, newest_closed)
 
     asked = RetrainConfig(
-        source=config.source, symbol=config.symbol, as_of=as_of, ingestion=config.ingestion
+        source=config.source,
+        symbol=config.symbol,
+        as_of=as_of,
+        exogenous=config.exogenous,
+        companions=config.companions,
+        repair=config.repair,
+        ingestion=config.ingestion,
     )
     candles = ingest(asked, as_of)
     with discarded_after(candles.path.parent):
         checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
         frozen = snapshot(candles, checked, config.symbol)
-    companions = fetch_companions(config, as_of, newest_closed)
+    companions = fetch_companions(asked, as_of, newest_closed)
     planned = plan(config, frozen, companions)
 
     futures = [predict_unit.submit(unit) for unit in planned.units]

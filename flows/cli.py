@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import cli_ledger, cli_registry
-from flows.cli_backtest import backtest
+from flows.cli_backtest import CompanionsOption, backtest, list_companions
 from flows.cli_data import data, ingest, settle_source
 from flows.cli_ledger import check_writable
 from flows.console import (
@@ -79,6 +79,7 @@ def retrain(
         str | None, typer.Option(help="Recipe to start from; `btc presets` lists them.")
     ] = None,
     exogenous: ExogenousOption = None,
+    companions: CompanionsOption = None,
     exchange_url: Annotated[
         str | None,
         typer.Option(help="Base address in place of the exchange's own; or BTC_EXCHANGE_URL."),
@@ -98,6 +99,7 @@ def retrain(
     values = read_config(config) if config else {}
     options: dict[str, Any] = {"source": source, "as_of": as_of, "cell": cell, "preset": preset}
     options |= {"exchange_url": exchange_url, "exogenous": parse_exogenous(exogenous)}
+    options |= {"companions": list_companions(companions)}
     given = {key: value for key, value in options.items() if value is not None}
     checked = make_config(values | given, assignments or [])
     check_writable("--json", json_file)

@@ -24,6 +24,14 @@ from tasks.home import prepare_environment
 
 DEFAULTS = BacktestConfig()
 
+CompanionsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Other coins that share the training: a folder of CSV files, or sources with commas "
+        "between, as in exchange:binance:ETH/USDT."
+    ),
+]
+
 
 def backtest(
     source: Annotated[
@@ -49,10 +57,7 @@ def backtest(
         str, typer.Option(help=f"Baselines, comma between: {', '.join(BASELINE_NAMES)}; or none.")
     ] = ",".join(DEFAULTS.baselines),
     horizon: Annotated[int, typer.Option(help="Days ahead.")] = DEFAULTS.horizon,
-    companions: Annotated[
-        str | None,
-        typer.Option(help="Folder of other coins' CSV files, or sources with commas between."),
-    ] = None,
+    companions: CompanionsOption = None,
     exogenous: ExogenousOption = None,
     calibrate: Annotated[
         bool, typer.Option(help="Correct quantiles by their own past errors, day by day.")
@@ -83,7 +88,7 @@ def backtest(
             "recipes": _names(recipes),
             "baselines": _names(baselines),
             "horizon": horizon,
-            "companions": _companions(companions),
+            "companions": list_companions(companions) or (),
             "exogenous": parse_exogenous(exogenous) or (),
             "calibrate": calibrate,
             "seed": seed,
@@ -129,9 +134,10 @@ def _names(text: str) -> tuple[str, ...]:
     return () if names == ("none",) else names
 
 
-def _companions(text: str | None) -> tuple[str, ...]:
+def list_companions(text: str | None) -> tuple[str, ...] | None:
+    """Read what --companions was given; None for nothing. Raises InputError for an empty folder."""
     if text is None:
-        return ()
+        return None
     folder = Path(text)
     if not folder.is_dir():
         return _names(text)

@@ -13,8 +13,16 @@ from models.calendar import newest_closed_day, resolve_as_of
 from models.config import RetrainConfig
 from models.errors import NoForecastError
 from models.naming import model_name
-from models.records import CandlesRecord, CheckedRecord, SnapshotRecord, seconds_by_stage
+from models.records import (
+    NO_COMPANIONS,
+    CandlesRecord,
+    CheckedRecord,
+    CompanionsRecord,
+    SnapshotRecord,
+    seconds_by_stage,
+)
 from models.summary import with_aliases, with_forecast
+from tasks.companions import fetch_companions
 from tasks.evaluation import evaluate
 from tasks.files import discarded_after
 from tasks.ingestion import ingest
@@ -48,11 +56,14 @@ def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa:
         with discarded_after(candles.path.parent):
             checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
             frozen = snapshot(candles, checked, config.symbol)
-            finished = find_finished(config, frozen)
+            companions = NO_COMPANIONS
+            if config.companions:
+                companions = fetch_companions(config, as_of, newest_closed)
+            finished = find_finished(config, frozen, companions)
             summary = (
                 read_summary(frozen, finished)
                 if finished
-                else make_version(config, candles, checked, frozen, scheduled)
+                else make_version(config, candles, checked, frozen, companions, scheduled)
             )
         try:
             forecast = forecast_and_score(config, frozen, newest_closed, scheduled)
@@ -66,20 +77,22 @@ def make_version(
     candles: CandlesRecord,
     checked: CheckedRecord,
     frozen: SnapshotRecord,
+    companions: CompanionsRecord,
     now: dt.datetime,
 ) -> dict[str, Any]:
     """The stages that make a model version of a snapshot; the champion's alias moves last."""
     scaled = scale(candles, frozen, config)
     windows = window(scaled, config.recipe)
-    trained = train(scaled, windows, config.recipe)
+    trained = train(scaled, windows, frozen, companions, config.recipe)
     judged = evaluate(trained, scaled, frozen, config.judging)
-    serving = refit(trained, frozen, config.recipe)
-    version = register(config, checked, frozen, scaled, trained, serving, judged)
-    decided = decide_on(config, frozen, serving, judged, version)
+    serving = refit(trained, frozen, companions, config.recipe)
+    version = register(config, checked, frozen, companions, scaled, trained, serving, judged)
+    decided = decide_on(config, frozen, companions, serving, judged, version)
     seconds = seconds_by_stage(
         ingest=candles,
         validate=checked,
         snapshot=frozen,
+        **({"companions": companions} if companions.hashes else {}),
         scale=scaled,
         window=windows,
         train=trained,

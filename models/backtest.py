@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.chunks import ChunkData
-from models.companions import make_companion
+from models.companions import make_companions
 from models.errors import InputError
 from models.evaluation import quantile_column
 from models.features import first_complete_row, make_features, usable_features
@@ -20,7 +20,7 @@ from models.forecaster import Forecaster, fit_forecaster, fit_forecasters
 from models.metrics import crps_from_quantiles
 from models.recipe import Recipe
 from models.scaler import Scalers, fit_scalers
-from models.splits import Fold
+from models.splits import MAX_VALIDATION, Fold
 from models.windows import WindowSet, make_future, make_targets
 
 EVEN_LEVELS = tuple(round(0.01 * i, 2) for i in range(1, 100))
@@ -96,17 +96,15 @@ def predict_group(
         data = []
         for span, fold, scaler in zip(group, folds, scalers, strict=True):
             last_day = candles["open_time"].iloc[span.known[-1]]
-            others = [
-                make_companion(recipe, names, frame, scaler, last_day)
-                for frame in companions.values()
-            ]
             data.append(
                 ChunkData(
                     features=scaler.features.scale(values),
                     targets=scaler.targets.scale(targets),
                     train=fold.train,
                     validation=fold.validation if recipe.patience else None,
-                    companions=tuple(other for other in others if other is not None),
+                    companions=make_companions(
+                        recipe, names, companions.values(), scaler, last_day
+                    ),
                 )
             )
         closes = [close[span.known.start : span.known.stop] for span in group]
@@ -132,7 +130,8 @@ def _make_fold(recipe: Recipe, span: Span, first_row: int) -> Fold:
             f"for lookback {recipe.lookback} and horizon {recipe.horizon}; start later"
         )
     validates = recipe.patience > 0 or recipe.head == "point"
-    length = int(recipe.validation_share * (known_stop - first)) if validates else 0
+    share = int(recipe.validation_share * (known_stop - first))
+    length = min(share, MAX_VALIDATION) if validates else 0
     train_stop = known_stop - length - (recipe.horizon - 1 if validates else 0)
     return Fold(
         train=range(first, train_stop),

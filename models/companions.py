@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -10,6 +12,23 @@ from models.features import first_complete_row, make_features, needed_columns
 from models.recipe import Recipe
 from models.scaler import Scalers
 from models.windows import make_targets
+
+
+def make_companions(
+    recipe: Recipe,
+    feature_names: tuple[str, ...],
+    companions: Iterable[pd.DataFrame],
+    scalers: Scalers,
+    last_day: pd.Timestamp,
+) -> tuple[ChunkData, ...]:
+    """Make the training data of those companions that have enough to teach, see `make_companion`.
+
+    A recipe that does not train on chunks has none.
+    """
+    if recipe.training != "chunks":
+        return ()
+    made = (make_companion(recipe, feature_names, c, scalers, last_day) for c in companions)
+    return tuple(data for data in made if data is not None)
 
 
 def make_companion(

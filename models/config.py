@@ -161,6 +161,9 @@ class RetrainConfig(Frozen):
     """Why this retrain was started, where not by the clock; kept with the version and its moves."""
     exogenous: tuple[Exogenous, ...] = ()
     """Daily series that the network reads beside the candles: NAME=PATH, or keys and values."""
+    companions: tuple[str, ...] = ()
+    """Sources of other coins that share the training on chunks, as in csv:PATH; of an exchange with
+    the symbol, as in exchange:binance:ETH/USDT."""
     recipe: Recipe = Field(Recipe(), validate_default=True)
     repair: RepairPolicy = RepairPolicy()
     judging: Judging = Judging()
@@ -180,6 +183,15 @@ class RetrainConfig(Frozen):
         if series and value.reproduction:
             raise ValueError("a reproduction is kept to the letter and takes no exogenous series")
         return _with_exogenous(value, series)
+
+    @model_validator(mode="after")
+    def _companions_can_teach(self) -> Self:
+        if self.companions and self.recipe.training != "chunks":
+            raise ValueError(
+                "companions: expected a recipe that trains on chunks, received training "
+                f"{self.recipe.training!r}"
+            )
+        return self
 
 
 BASELINE_NAMES = ("naive", "seasonal_naive", "drift", "ewma", "garch", "gjr", "egarch", "har")
@@ -212,7 +224,7 @@ class BacktestConfig(Frozen):
     horizon: int = Field(7, ge=1, le=60)
     """Days ahead; every step from 1 to horizon is forecast and scored."""
     companions: tuple[str, ...] = ()
-    """Sources of other coins that share the training of networks on chunks, as in csv:PATH."""
+    """Sources of other coins that share the training of networks on chunks, as in retrain."""
     exogenous: tuple[Exogenous, ...] = ()
     """Daily series that networks read beside the candles: NAME=PATH, or keys and values."""
     calibrate: bool = False

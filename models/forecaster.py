@@ -29,6 +29,9 @@ from models.windows import WindowSet, make_windows, return_scale
 # A log return needs a positive price; a network that learns prices may go below.
 LEAST_PRICE_USD = 0.01
 BATCH = 512
+BLEND_DAYS = 7300
+"""Days that EGARCH is fitted on at most, twenty years: its five numbers gain nothing from more, and
+without a limit their fit would come to cost more than the networks'."""
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 Losses = dict[str, list[float]]
@@ -161,17 +164,19 @@ def fit_forecaster(
     scalers: Scalers,
     close: NDArray[np.float64],
     on_epoch: OnEpoch,
+    companions: tuple[ChunkData, ...] = (),
 ) -> tuple[Forecaster, Losses]:
     """Train on the fold's training part; with `patience` stop by its validation part.
 
     `close` (n,), in USD, are the closes of the rows of `windows`. `on_epoch(epoch, losses)` is
     called after every epoch, counted from 1. Returns the forecaster and the losses by epoch
     ('loss', 'val_loss': of the scaled targets, mean squared error with the head 'point', else
-    negative log likelihood). The same arguments give the same weights, bit for bit, on a CPU.
+    negative log likelihood). `companions` share the training on chunks. The same arguments give
+    the same weights, bit for bit, on a CPU.
     """
     if recipe.training == "chunks":
         fold = windows.fold
-        data = ChunkData(windows.features, windows.targets, fold.train, fold.validation)
+        data = ChunkData(windows.features, windows.targets, fold.train, fold.validation, companions)
         networks, losses = _fit_on_chunks(recipe, [data], on_epoch)
         network = networks[0]
     else:
@@ -202,8 +207,11 @@ def fit_forecasters(
 
 
 def fit_blend(recipe: Recipe, close: NDArray[np.float64]) -> Garch | None:
-    """Fit the EGARCH of a blended recipe on closes (n,); None where nothing is blended."""
-    return fit_garch(np.diff(np.log(close)), "egarch") if recipe.blend else None
+    """Fit the EGARCH of a blended recipe on closes (n,), the last `BLEND_DAYS` returns of them.
+
+    None where nothing is blended.
+    """
+    return fit_garch(np.diff(np.log(close))[-BLEND_DAYS:], "egarch") if recipe.blend else None
 
 
 def _fit_on_chunks(

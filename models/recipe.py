@@ -100,7 +100,8 @@ class Recipe(Frozen):
     members: int = Field(5, ge=1, le=50)
     """Networks that differ in their seed alone; the forecast is the average of their quantiles."""
     blend: float = Field(0.5, ge=0, le=1)
-    """Weight of the econometric forecast (EGARCH, fading into empirical quantiles) in the mean."""
+    """Weight of the econometric forecast in the mean: EGARCH, fitted on 20 years at most, fading
+    into empirical quantiles."""
     target: Target = "standardized_return"
     """What is learned: cumulative log return, over EWMA volatility times √step or plain; price."""
     features: tuple[str, ...] = DEFAULT_FEATURES
@@ -110,7 +111,8 @@ class Recipe(Frozen):
     scale_on: Literal["train", "all"] = "train"
     """Rows that the scaler is fitted on; 'all' leaks the future, for the reproduction only."""
     validation_share: float = Field(0.1, ge=0.01, lt=0.5)
-    """Last part of the training windows, held out for early stopping and error quantiles."""
+    """Last part of the training windows, at most 1,000 of them, held out for early stopping and
+    error quantiles."""
     training: Literal["chunks", "windows"] = "chunks"
     """Chunks: long stretches, a forecast and its loss at every day. Windows: one for each."""
     chunk_days: int = Field(120, ge=2, le=2000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,30 @@ class SnapshotRecord(Record):
     def candles_path(self) -> Path:
         """The Parquet file with the candles."""
         return self.folder / "candles.parquet"
+
+
+class CompanionsRecord(Record):
+    """Companions' candles: SHA-256 by name, each in a file of its hash in `folder`."""
+
+    folder: Path = Path()
+    hashes: dict[str, str] = {}
+
+    def __str__(self) -> str:
+        return f"{len(self.hashes)} companions"
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The Parquet files with the candles."""
+        return tuple(self.folder / f"{sha256}.parquet" for sha256 in self.hashes.values())
+
+    @property
+    def digest(self) -> str:
+        """Short hash of names and candles; empty where there are none."""
+        text = "\n".join(f"{name} {sha256}" for name, sha256 in self.hashes.items())
+        return hashlib.sha256(text.encode()).hexdigest()[:12] if text else ""
+
+
+NO_COMPANIONS = CompanionsRecord()
 
 
 class ScaledRecord(Record):

@@ -8,6 +8,8 @@ from itertools import count
 from models.errors import InputError
 
 MIN_TRAIN, MIN_VALIDATION, MIN_TEST = 30, 10, 10
+MAX_VALIDATION = 1000
+"""Validation origins at most: they are enough for a mean loss, and every epoch runs over all."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ def make_fold(
 ) -> Fold:
     """Split the origins of `n_rows` candles whose features are complete from `first_row` on.
 
-    `least_past`: rows that naive's quantiles need before the first test origin. Raises InputError
-    with the number of rows that would be enough.
+    The validation part has at most 1,000 origins, the newest. `least_past`: rows that naive's
+    quantiles need before the first test origin. Raises InputError with the number of rows that
+    would be enough.
     """
 
     def split(n: int) -> Fold:
@@ -71,6 +74,7 @@ def _split(
     test_start = first + int((stop - first) * (1 - test_share))
     known_stop = test_start - purge
     validation_start = first + int((known_stop - first) * (1 - validation_share))
+    validation_start = max(validation_start, known_stop - MAX_VALIDATION)
     train_stop = validation_start - purge
     return Fold(
         train=range(first, train_stop),
@@ -93,11 +97,12 @@ def make_serving_fold(
 ) -> Fold:
     """Split the origins of all `n_rows` candles for a model that serves: nothing is left to test.
 
-    The last share of the origins, ten at least, is the validation part. Raises InputError as
-    `make_fold` does.
+    The last share of the origins, from 10 to 1,000 of them, is the validation part. Raises
+    InputError as `make_fold` does.
     """
     first, stop = first_row + lookback - 1, n_rows - horizon
     n_validation = max(MIN_VALIDATION, round((stop - first) * validation_share))
+    n_validation = min(n_validation, MAX_VALIDATION)
     validation_start = stop - n_validation
     train_stop = validation_start - horizon + 1
     fold = Fold(

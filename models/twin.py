@@ -7,13 +7,14 @@ at the last of the test origins, the same ones for challenger and champion.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from models import metrics
+from models.companions import make_companions
 from models.compare import diebold_mariano
 from models.config import Judging
 from models.evaluation import central_band, levels_of, quantile_column
@@ -28,9 +29,12 @@ from models.windows import WindowSet, make_future, make_targets
 
 
 def fit_serving(
-    recipe: Recipe, candles: pd.DataFrame, on_epoch: OnEpoch
+    recipe: Recipe,
+    candles: pd.DataFrame,
+    on_epoch: OnEpoch,
+    companions: Sequence[pd.DataFrame] = (),
 ) -> tuple[Forecaster, dict[str, list[float]]]:
-    """Refit a recipe on all candles.
+    """Refit a recipe on all candles, and on its `companions`' up to the last training day.
 
     A recipe that stops early, or whose head takes its error quantiles from the validation part,
     keeps that part out of the weights; any other learns from all but the last ten origins.
@@ -48,17 +52,25 @@ def fit_serving(
             validation_share=recipe.validation_share if validated else 0.0,
         )
 
-    forecaster, losses, _ = _fit(recipe, candles, split, on_epoch)
+    forecaster, losses, _ = _fit(recipe, candles, split, on_epoch, companions)
     return forecaster, losses
 
 
-def predict_twin(recipe: Recipe, candles: pd.DataFrame, judging: Judging) -> pd.DataFrame:
-    """Fit the twin of a recipe and forecast the test origins: its long predictions frame."""
+def predict_twin(
+    recipe: Recipe,
+    candles: pd.DataFrame,
+    judging: Judging,
+    companions: Sequence[pd.DataFrame] = (),
+) -> pd.DataFrame:
+    """Fit the twin of a recipe and forecast the test origins: its long predictions frame.
+
+    `companions` teach up to its last training day.
+    """
 
     def split(n_rows: int, first_row: int) -> Fold:
         return judged_fold(recipe, judging, n_rows, first_row)
 
-    twin, _, fold = _fit(recipe, candles, split, lambda epoch, losses: None)
+    twin, _, fold = _fit(recipe, candles, split, lambda epoch, losses: None, companions)
     close = candles["close"].to_numpy(dtype=np.float64)
     future = make_future(close, recipe.horizon)[fold.test.start : fold.test.stop]
     return make_predictions(recipe.name, twin.predict(candles, fold.test), future)
@@ -123,7 +135,11 @@ def compare_scores(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _fit(
-    recipe: Recipe, candles: pd.DataFrame, split: Callable[[int, int], Fold], on_epoch: OnEpoch
+    recipe: Recipe,
+    candles: pd.DataFrame,
+    split: Callable[[int, int], Fold],
+    on_epoch: OnEpoch,
+    companions: Sequence[pd.DataFrame],
 ) -> tuple[Forecaster, dict[str, list[float]], Fold]:
     names, _ = usable_features(recipe.features, tuple(candles.columns))
     features = make_features(candles, names)
@@ -134,5 +150,7 @@ def _fit(
     windows = WindowSet(
         scalers.features.scale(features), scalers.targets.scale(targets), recipe.lookback, fold
     )
-    forecaster, losses = fit_forecaster(recipe, names, windows, scalers, close, on_epoch)
+    last_day = candles["open_time"].iloc[fold.train_rows[-1]]
+    others = make_companions(recipe, names, companions, scalers, last_day)
+    forecaster, losses = fit_forecaster(recipe, names, windows, scalers, close, on_epoch, others)
     return forecaster, losses, fold

@@ -26,32 +26,21 @@ from models.backtest import (
 )
 from models.backtest_figures import backtest_figures
 from models.baselines import predict_baseline
-from models.candles import check_candles, digest_candles
 from models.config import BacktestConfig
 from models.conformal import adapt_quantiles
 from models.errors import InputError
 from models.figures import render_png
 from models.naming import flatten, model_name
 from models.recipe import Recipe
-from models.records import Record, SnapshotRecord
+from models.records import CompanionsRecord, Record, SnapshotRecord
 from models.scores import summarise_backtest
 from models.windows import make_targets
 from tasks.files import read_frame, whole_file, write_frame, write_text
 from tasks.home import home
-from tasks.sources import fetch_candles
 from tasks.stage import stage
 from tasks.tracking import code_version, connect, find_experiment
 
 DEFAULT_DAYS = 730
-
-
-class CompanionsRecord(Record):
-    """Companions' candles in files named by their content."""
-
-    paths: tuple[Path, ...]
-
-    def __str__(self) -> str:
-        return f"{len(self.paths)} companions"
 
 
 class Unit(BaseModel):
@@ -116,26 +105,6 @@ class LoggedRecord(Record):
 
     def __str__(self) -> str:
         return f"{self.experiment}, run {self.run_id}"
-
-
-@stage("companions", retries=3)
-def fetch_companions(
-    config: BacktestConfig, as_of: dt.date, newest_closed: dt.date
-) -> CompanionsRecord:
-    """Fetch and check the companions' candles up to `as_of`."""
-    paths = []
-    for source in config.companions:
-        fetched = fetch_candles(
-            source, symbol=config.symbol, last_day=as_of, policy=config.ingestion
-        )
-        checked = check_candles(
-            fetched.candles, config.repair, as_of=as_of, newest_closed=newest_closed
-        ).candles
-        path = home() / "backtest" / "companions" / f"{digest_candles(checked)}.parquet"
-        if not path.exists():
-            write_frame(checked, path)
-        paths.append(path)
-    return CompanionsRecord(paths=tuple(paths))
 
 
 @stage("plan")

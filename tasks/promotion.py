@@ -19,6 +19,7 @@ from models.naming import run_labels
 from models.promotion import Challenger, Champion, Decision, decide
 from models.recipe import Recipe
 from models.records import (
+    CompanionsRecord,
     DecisionRecord,
     EvaluationRecord,
     ForecasterRecord,
@@ -27,6 +28,7 @@ from models.records import (
 )
 from models.track_record import select_record
 from models.twin import compare_scores, last_origins, predict_twin, score_origins
+from tasks.companions import find_teachers
 from tasks.files import read_frame, write_frame
 from tasks.home import home
 from tasks.ledger import read_ledger
@@ -49,6 +51,7 @@ from tasks.tracking import connect
 def decide_on(
     config: RetrainConfig,
     snapshot: SnapshotRecord,
+    companions: CompanionsRecord,
     serving: ForecasterRecord,
     evaluated: EvaluationRecord,
     version: VersionRecord,
@@ -62,7 +65,7 @@ def decide_on(
     registered = find_version(client, version.registered_model, version.version)
     decision = read_decision(registered)
     if decision is None:
-        decision = _decide(client, config, snapshot, serving, evaluated, registered)
+        decision = _decide(client, config, snapshot, companions, serving, evaluated, registered)
     labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
     _publish(client, version, decision, labels)
     return DecisionRecord(decision=decision)
@@ -101,6 +104,7 @@ def _decide(
     client: MlflowClient,
     config: RetrainConfig,
     snapshot: SnapshotRecord,
+    companions: CompanionsRecord,
     serving: ForecasterRecord,
     evaluated: EvaluationRecord,
     registered: ModelVersion,
@@ -108,11 +112,11 @@ def _decide(
     recipe, n = config.recipe, config.promotion.judged_origins
     predictions = read_frame(evaluated.predictions_path)
     scores = last_origins(score_origins(predictions, recipe.name), n)
-    write_frame(scores, _twin_path(snapshot.sha256, recipe, config.judging))
+    write_frame(scores, _twin_path(snapshot.sha256, companions, recipe, config.judging))
     naive = last_origins(score_origins(predictions, "naive"), n)
     next_day = scores[scores["step"] == 1]
     challenger = Challenger(
-        recipe=recipe.digest(),
+        recipe=_identity(recipe, companions),
         as_of=snapshot.as_of,
         n_days=len(next_day),
         crps_bp=float(scores["crps_bp"].mean(skipna=False)),
@@ -125,7 +129,7 @@ def _decide(
     champion = None
     current = find_champion(client, registered.name)
     if current is not None and not recipe.reproduction:
-        champion = _describe_champion(current, config, snapshot, scores)
+        champion = _describe_champion(current, config, snapshot, companions, scores)
     decision = decide(challenger, champion, config.promotion, pin_reason(registered.name))
     facts = challenger.model_dump(mode="json")
     for key, value in (("scores", json.dumps(facts)), ("decision", decision.model_dump_json())):
@@ -134,23 +138,29 @@ def _decide(
 
 
 def _describe_champion(
-    current: ModelVersion, config: RetrainConfig, snapshot: SnapshotRecord, scores: pd.DataFrame
+    current: ModelVersion,
+    config: RetrainConfig,
+    snapshot: SnapshotRecord,
+    companions: CompanionsRecord,
+    scores: pd.DataFrame,
 ) -> Champion:
     """The champion on the challenger's origins: its recipe's twin, and what it forecast live."""
     recipe = Recipe.model_validate_json(current.tags["recipe"])
+    taught_by = CompanionsRecord(hashes=json.loads(current.tags.get("companions", "{}")))
+    identity = _identity(recipe, taught_by)
     decision = read_decision(current)
     values: dict[str, Any] = {
         "version": str(current.version),
-        "recipe": recipe.digest(),
+        "recipe": identity,
         "as_of": dt.date.fromisoformat(current.tags["as_of"]),
         "unproven": decision is not None and decision.unproven,
     }
-    if recipe.digest() == config.recipe.digest():
+    if identity == _identity(config.recipe, companions):
         # Its twin on these candles is the challenger's; its predecessor's is what was judged then.
-        path = _twin_path(current.tags["snapshot_sha256"], recipe, config.judging)
+        path = _twin_path(current.tags["snapshot_sha256"], taught_by, recipe, config.judging)
         theirs = read_frame(path) if path.exists() else None
     else:
-        theirs = _champion_twin(recipe, config, snapshot)
+        theirs = _champion_twin(recipe, config, snapshot, find_teachers(taught_by, companions))
     if theirs is not None:
         values |= compare_scores(scores, theirs)
     live = _live_scores(str(current.name))
@@ -163,11 +173,26 @@ def _describe_champion(
     return Champion.model_validate(values)
 
 
-def _champion_twin(recipe: Recipe, config: RetrainConfig, snapshot: SnapshotRecord) -> pd.DataFrame:
-    """Scores of the champion's recipe on the same candles, trained once and then kept."""
-    path = _twin_path(snapshot.sha256, recipe, config.judging)
+def _identity(recipe: Recipe, companions: CompanionsRecord) -> str:
+    """What makes two versions the same recipe: its content, and by name who shares its training."""
+    return "+".join([recipe.digest(), *sorted(companions.hashes)])
+
+
+def _champion_twin(
+    recipe: Recipe, config: RetrainConfig, snapshot: SnapshotRecord, companions: CompanionsRecord
+) -> pd.DataFrame:
+    """Scores of the champion's recipe on the same candles, trained once and then kept.
+
+    `companions`: those that taught the champion.
+    """
+    path = _twin_path(snapshot.sha256, companions, recipe, config.judging)
     if not path.exists():
-        predictions = predict_twin(recipe, read_frame(snapshot.candles_path), config.judging)
+        predictions = predict_twin(
+            recipe,
+            read_frame(snapshot.candles_path),
+            config.judging,
+            [read_frame(path) for path in companions.paths],
+        )
         scores = last_origins(
             score_origins(predictions, recipe.name), config.promotion.judged_origins
         )
@@ -189,9 +214,11 @@ def _live_scores(model: str) -> pd.DataFrame:
     )
 
 
-def _twin_path(snapshot_sha256: str, recipe: Recipe, judging: Judging) -> Path:
-    name = f"{snapshot_sha256[:16]}-{recipe.digest()}-{judging.digest()}.parquet"
-    return home() / "twins" / name
+def _twin_path(
+    snapshot_sha256: str, companions: CompanionsRecord, recipe: Recipe, judging: Judging
+) -> Path:
+    parts = [snapshot_sha256[:16], recipe.digest(), judging.digest(), companions.digest]
+    return home() / "twins" / f"{'-'.join(filter(None, parts))}.parquet"
 
 
 def _same_after_loading(

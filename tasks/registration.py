@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from models.naming import flatten, metric_values, model_name, run_labels
 from models.pyfunc import forecast_table, input_columns, make_signature
 from models.records import (
     CheckedRecord,
+    CompanionsRecord,
     EvaluationRecord,
     ForecasterRecord,
     ScaledRecord,
@@ -51,6 +53,7 @@ def register(
     config: RetrainConfig,
     checked: CheckedRecord,
     snapshot: SnapshotRecord,
+    companions: CompanionsRecord,
     scaled: ScaledRecord,
     trained: ForecasterRecord,
     serving: ForecasterRecord,
@@ -63,7 +66,7 @@ def register(
     """
     client = connect()
     name = model_name(config.symbol, snapshot.synthetic)
-    key = retrain_key(config, snapshot)
+    key = retrain_key(config, snapshot, companions)
     existing = find_by_key(client, name, key)
     if existing is not None:
         return _as_record(name, key, str(existing.run_id), str(existing.version))
@@ -75,6 +78,7 @@ def register(
         "retrain_key": key,
         "recipe": config.recipe.model_dump_json(),
         "seed": str(config.recipe.seed),
+        "companions": json.dumps(companions.hashes),
         "parent": "none" if champion is None else str(champion.version),
     }
     run = client.create_run(
@@ -85,7 +89,7 @@ def register(
     run_id = run.info.run_id
     try:
         _log_values(client, run_id, config, trained, evaluation)
-        _log_dataset(run_id, snapshot)
+        _log_datasets(run_id, snapshot, companions)
         number = _register_version(client, run_id, name, snapshot, scaled, serving, tags)
     except BaseException:
         client.set_terminated(run_id, "FAILED")
@@ -93,17 +97,23 @@ def register(
     return _as_record(name, key, run_id, number)
 
 
-def retrain_key(config: RetrainConfig, snapshot: SnapshotRecord) -> str:
-    """What makes two retrains the same: candles, symbol, recipe, judging and code."""
+def retrain_key(
+    config: RetrainConfig, snapshot: SnapshotRecord, companions: CompanionsRecord
+) -> str:
+    """What makes two retrains the same: candles, companions, symbol, recipe, judging and code."""
     parts = [snapshot.sha256, config.symbol, config.recipe.digest(), config.judging.digest()]
+    parts += [companions.digest] if companions.hashes else []
     return hashlib.sha256("\n".join([*parts, code_version()]).encode()).hexdigest()
 
 
 @told_in_one_line()
-def find_finished(config: RetrainConfig, snapshot: SnapshotRecord) -> VersionRecord | None:
+def find_finished(
+    config: RetrainConfig, snapshot: SnapshotRecord, companions: CompanionsRecord
+) -> VersionRecord | None:
     """The version of the same retrain where it was done to the end, else None."""
     client = connect()
-    name, key = model_name(config.symbol, snapshot.synthetic), retrain_key(config, snapshot)
+    name = model_name(config.symbol, snapshot.synthetic)
+    key = retrain_key(config, snapshot, companions)
     found = find_by_key(client, name, key)
     if found is None or "finished" not in found.tags:
         return None
@@ -169,16 +179,21 @@ def _log_values(
     )
 
 
-def _log_dataset(run_id: str, snapshot: SnapshotRecord) -> None:
-    dataset = from_pandas(
-        read_frame(snapshot.candles_path),
-        source=LocalArtifactDatasetSource(snapshot.candles_path.as_uri()),
-        name=f"{snapshot.symbol} {snapshot.first_day} to {snapshot.as_of}",
-        # MLflow keeps 36 characters; the whole hash is a tag.
-        digest=snapshot.sha256[:36],
-    )
+def _log_datasets(run_id: str, snapshot: SnapshotRecord, companions: CompanionsRecord) -> None:
+    """Log what the run learned from; MLflow's digest has 36 characters, the tag the whole hash."""
+    title = f"{snapshot.symbol} {snapshot.first_day} to {snapshot.as_of}"
+    inputs = [(snapshot.candles_path, title, snapshot.sha256, "training")]
+    for path, (name, sha256) in zip(companions.paths, companions.hashes.items(), strict=True):
+        inputs.append((path, name, sha256, "companion"))
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
-        mlflow.log_input(dataset, context="training", tags={"sha256": snapshot.sha256})
+        for path, name, sha256, context in inputs:
+            dataset = from_pandas(
+                read_frame(path),
+                source=LocalArtifactDatasetSource(path.as_uri()),
+                name=name,
+                digest=sha256[:36],
+            )
+            mlflow.log_input(dataset, context=context, tags={"sha256": sha256})
 
 
 def _register_version(

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from models.companions import make_companions
 from models.forecaster import fit_forecaster
 from models.recipe import Recipe
-from models.records import ForecasterRecord, ScaledRecord, SnapshotRecord, WindowsRecord
+from models.records import (
+    CompanionsRecord,
+    ForecasterRecord,
+    ScaledRecord,
+    SnapshotRecord,
+    WindowsRecord,
+)
 from models.twin import fit_serving
 from tasks.files import read_frame, whole_folder
 from tasks.progress import TrainingProgress
@@ -14,9 +21,26 @@ from tasks.windowing import read_windows
 
 
 @stage("train")
-def train(scaled: ScaledRecord, windows: WindowsRecord, recipe: Recipe) -> ForecasterRecord:
-    """Fit the recipe and keep the forecaster in the run's work folder."""
+def train(
+    scaled: ScaledRecord,
+    windows: WindowsRecord,
+    snapshot: SnapshotRecord,
+    companions: CompanionsRecord,
+    recipe: Recipe,
+) -> ForecasterRecord:
+    """Fit the recipe and keep the forecaster in the run's work folder.
+
+    Companions teach up to the last training day.
+    """
     arrays = read_scaled(scaled.folder)
+    days = read_frame(snapshot.candles_path)["open_time"]
+    others = make_companions(
+        recipe,
+        scaled.features_used,
+        map(read_frame, companions.paths),
+        arrays.scalers,
+        days.iloc[arrays.fold.train_rows[-1]],
+    )
     with TrainingProgress(f"{recipe.name}, {windows.n_train:,} windows", recipe.epochs) as progress:
         forecaster, losses = fit_forecaster(
             recipe,
@@ -25,6 +49,7 @@ def train(scaled: ScaledRecord, windows: WindowsRecord, recipe: Recipe) -> Forec
             arrays.scalers,
             arrays.close,
             progress.on_epoch,
+            others,
         )
     folder = scaled.folder.with_name("forecaster")
     with whole_folder(folder) as temporary:
@@ -33,13 +58,21 @@ def train(scaled: ScaledRecord, windows: WindowsRecord, recipe: Recipe) -> Forec
 
 
 @stage("refit")
-def refit(trained: ForecasterRecord, snapshot: SnapshotRecord, recipe: Recipe) -> ForecasterRecord:
+def refit(
+    trained: ForecasterRecord,
+    snapshot: SnapshotRecord,
+    companions: CompanionsRecord,
+    recipe: Recipe,
+) -> ForecasterRecord:
     """Refit the recipe on all candles, for serving; a reproduction stays as it was judged."""
     if recipe.reproduction:
         return trained
     with TrainingProgress(f"{recipe.name} on all candles", recipe.epochs) as progress:
         forecaster, losses = fit_serving(
-            recipe, read_frame(snapshot.candles_path), progress.on_epoch
+            recipe,
+            read_frame(snapshot.candles_path),
+            progress.on_epoch,
+            [read_frame(path) for path in companions.paths],
         )
     folder = trained.folder.with_name("serving") / trained.folder.name
     with whole_folder(folder) as temporary:

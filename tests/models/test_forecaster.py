@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from models.errors import InputError
-from models.forecaster import load_forecaster
-from models.recipe import Cell, Target
+from models.forecaster import BLEND_DAYS, fit_blend, load_forecaster
+from models.recipe import Cell, Recipe, Target
 from models.windows import make_windows
 
 CELLS, TARGETS = get_args(Cell), get_args(Target)
@@ -175,3 +175,13 @@ def test_two_processes_predict_the_same_to_the_last_bit():
         digests.append({cell: digest for _, cell, digest in lines})
     assert digests[0] == digests[1]
     assert len(set(digests[0].values())) == len(CELLS)
+
+
+def test_egarch_is_fitted_on_the_newest_twenty_years_at_most(monkeypatch):
+    fitted = []
+    monkeypatch.setattr("models.forecaster.fit_garch", lambda returns, kind: fitted.append(returns))
+    for n in (BLEND_DAYS + 1, BLEND_DAYS + 100):
+        close = np.exp(np.sin(np.arange(n)))
+        fit_blend(Recipe(), close)
+        expected = np.diff(np.log(close[-BLEND_DAYS - 1 :]))
+        assert fitted.pop().tobytes() == expected.tobytes()

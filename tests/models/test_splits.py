@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from models.errors import InputError
 from models.splits import (
+    MAX_VALIDATION,
     MIN_TEST,
     MIN_TRAIN,
     MIN_VALIDATION,
@@ -37,6 +38,17 @@ def test_hand_computed_fold():
     assert fold == Fold(
         train=range(10, 70), validation=range(72, 93), test=range(95, 117), train_rows=range(1, 73)
     )
+
+
+def test_long_histories_validate_on_the_newest_thousand_origins_and_train_on_the_rest():
+    fold = make_fold(
+        40_000, first_row=0, lookback=1, horizon=1, test_share=0.2, validation_share=0.1
+    )
+    assert fold.validation == range(fold.test.start - MAX_VALIDATION, fold.test.start)
+    assert fold.train == range(fold.validation.start)
+    serving = make_serving_fold(40_000, first_row=0, lookback=1, horizon=1, validation_share=0.1)
+    assert serving.validation == range(39_999 - MAX_VALIDATION, 39_999)
+    assert serving.train.stop == serving.validation.start
 
 
 @settings(deadline=None, max_examples=300)
