@@ -27,6 +27,7 @@ from tasks.scaling import scale
 from tasks.snapshot import snapshot
 from tasks.training import refit, train
 from tasks.validation import validate
+from tasks.warm_start import find_start
 from tasks.windowing import window
 
 
@@ -71,10 +72,11 @@ def make_version(
     """The stages that make a model version of a snapshot; the champion's alias moves last."""
     scaled = scale(candles, frozen, config)
     windows = window(scaled, config.recipe)
-    trained = train(scaled, windows, config.recipe)
+    start = find_start(config, frozen, scaled)
+    trained = train(scaled, windows, config.recipe, start)
     judged = evaluate(trained, scaled, frozen, config.judging)
-    serving = refit(trained, frozen, config.recipe)
-    version = register(config, checked, frozen, scaled, trained, serving, judged)
+    serving = refit(trained, frozen, config.recipe, start)
+    version = register(config, checked, frozen, scaled, start, trained, serving, judged)
     decided = decide_on(config, frozen, serving, judged, version)
     seconds = seconds_by_stage(
         ingest=candles,
@@ -82,6 +84,7 @@ def make_version(
         snapshot=frozen,
         scale=scaled,
         window=windows,
+        start=start,
         train=trained,
         evaluate=judged,
         refit=serving,

@@ -20,7 +20,7 @@ from models.errors import InputError
 from models.features import first_complete_row, make_features
 from models.forecast import Forecast
 from models.garch import Garch, fit_garch
-from models.network import build_network, set_member_weights
+from models.network import build_network, get_member_weights, set_member_weights
 from models.recipe import Recipe
 from models.scaler import Scalers, scalers_from_dict
 from models.student import split_outputs, student_t_loss, student_t_quantiles
@@ -158,21 +158,23 @@ def fit_forecaster(
     scalers: Scalers,
     close: NDArray[np.float64],
     on_epoch: OnEpoch,
+    start: keras.Model | None = None,
 ) -> tuple[Forecaster, Losses]:
     """Train on the fold's training part; with `patience` stop by its validation part.
 
     `close` (n,), in USD, are the closes of the rows of `windows`. `on_epoch(epoch, losses)` is
     called after every epoch, counted from 1. Returns the forecaster and the losses by epoch
     ('loss', 'val_loss': of the scaled targets, mean squared error with the head 'point', else
-    negative log likelihood). The same arguments give the same weights, bit for bit, on a CPU.
+    negative log likelihood). `start` is a network of the same shape whose weights training goes on
+    from; None draws them. The same arguments give the same weights, bit for bit, on a CPU.
     """
     if recipe.training == "chunks":
         fold = windows.fold
         data = ChunkData(windows.features, windows.targets, fold.train, fold.validation)
-        networks, losses = _fit_on_chunks(recipe, [data], on_epoch)
+        networks, losses = _fit_on_chunks(recipe, [data], on_epoch, start)
         network = networks[0]
     else:
-        network, losses = _fit_on_windows(recipe, len(feature_names), windows, on_epoch)
+        network, losses = _fit_on_windows(recipe, len(feature_names), windows, on_epoch, start)
     errors = None
     if recipe.head == "point":
         errors = _validation_errors(recipe, network, windows, scalers, close)
@@ -191,7 +193,7 @@ def fit_forecasters(
 
     `closes`: for each fold those that are known when it is fitted, (n_known,), in USD.
     """
-    networks, _ = _fit_on_chunks(recipe, folds, lambda epoch, losses: None)
+    networks, _ = _fit_on_chunks(recipe, folds, lambda epoch, losses: None, None)
     return [
         Forecaster(recipe, feature_names, scaler, network, garch=fit_blend(recipe, close))
         for scaler, network, close in zip(scalers, networks, closes, strict=True)
@@ -204,9 +206,13 @@ def fit_blend(recipe: Recipe, close: NDArray[np.float64]) -> Garch | None:
 
 
 def _fit_on_chunks(
-    recipe: Recipe, folds: Sequence[ChunkData], on_epoch: OnEpoch
+    recipe: Recipe, folds: Sequence[ChunkData], on_epoch: OnEpoch, start: keras.Model | None
 ) -> tuple[list[keras.Model], Losses]:
-    weights, losses = fit_on_chunks(recipe, folds, on_epoch)
+    starts = None
+    if start is not None:
+        members = [get_member_weights(start, recipe, i) for i in range(recipe.members)]
+        starts = [members] * len(folds)
+    weights, losses = fit_on_chunks(recipe, folds, on_epoch, starts)
     networks = []
     for members in weights:
         network = build_network(recipe, folds[0].features.shape[1])
@@ -217,11 +223,17 @@ def _fit_on_chunks(
 
 
 def _fit_on_windows(
-    recipe: Recipe, n_features: int, windows: WindowSet, on_epoch: OnEpoch
+    recipe: Recipe,
+    n_features: int,
+    windows: WindowSet,
+    on_epoch: OnEpoch,
+    start: keras.Model | None,
 ) -> tuple[keras.Model, Losses]:
     keras.utils.set_random_seed(recipe.seed)
     tf.config.experimental.enable_op_determinism()
     network = build_network(recipe, n_features)
+    if start is not None:
+        network.set_weights(start.get_weights())
     loss = "mse" if recipe.head == "point" else student_t_loss
     network.compile(keras.optimizers.Adam(recipe.learning_rate), loss)
     callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: on_epoch(e + 1, logs))]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -27,13 +28,14 @@ from models.windows import WindowSet, make_future, make_targets
 
 
 def fit_serving(
-    recipe: Recipe, candles: pd.DataFrame, on_epoch: OnEpoch
+    recipe: Recipe, candles: pd.DataFrame, on_epoch: OnEpoch, start: keras.Model | None = None
 ) -> tuple[Forecaster, dict[str, list[float]]]:
     """Refit a recipe on all candles.
 
     A recipe that stops early, or whose head takes its error quantiles from the validation part,
     keeps that part out of the weights; any other learns from all but the last ten origins.
-    Returns the forecaster and the losses by epoch.
+    `start`: the network whose weights it goes on from, or None. Returns the forecaster and the
+    losses by epoch.
     """
 
     validated = recipe.patience > 0 or recipe.head == "point"
@@ -47,12 +49,17 @@ def fit_serving(
             validation_share=recipe.validation_share if validated else 0.0,
         )
 
-    forecaster, losses, _ = _fit(recipe, candles, split, on_epoch)
+    forecaster, losses, _ = _fit(recipe, candles, split, on_epoch, start)
     return forecaster, losses
 
 
-def predict_twin(recipe: Recipe, candles: pd.DataFrame, judging: Judging) -> pd.DataFrame:
-    """Fit the twin of a recipe and forecast the test origins: its long predictions frame."""
+def predict_twin(
+    recipe: Recipe, candles: pd.DataFrame, judging: Judging, start: keras.Model | None = None
+) -> pd.DataFrame:
+    """Fit the twin of a recipe and forecast the test origins: its long predictions frame.
+
+    `start`: for a recipe that starts warm, a network that knows none of the test days.
+    """
 
     def split(n_rows: int, first_row: int) -> Fold:
         return make_fold(
@@ -64,7 +71,7 @@ def predict_twin(recipe: Recipe, candles: pd.DataFrame, judging: Judging) -> pd.
             validation_share=recipe.validation_share,
         )
 
-    twin, _, fold = _fit(recipe, candles, split, lambda epoch, losses: None)
+    twin, _, fold = _fit(recipe, candles, split, lambda epoch, losses: None, start)
     close = candles["close"].to_numpy(dtype=np.float64)
     future = make_future(close, recipe.horizon)[fold.test.start : fold.test.stop]
     return make_predictions(recipe.name, twin.predict(candles, fold.test), future)
@@ -129,7 +136,11 @@ def compare_scores(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _fit(
-    recipe: Recipe, candles: pd.DataFrame, split: Callable[[int, int], Fold], on_epoch: OnEpoch
+    recipe: Recipe,
+    candles: pd.DataFrame,
+    split: Callable[[int, int], Fold],
+    on_epoch: OnEpoch,
+    start: keras.Model | None,
 ) -> tuple[Forecaster, dict[str, list[float]], Fold]:
     names, _ = usable_features(recipe.features, tuple(candles.columns))
     features = make_features(candles, names)
@@ -140,5 +151,5 @@ def _fit(
     windows = WindowSet(
         scalers.features.scale(features), scalers.targets.scale(targets), recipe.lookback, fold
     )
-    forecaster, losses = fit_forecaster(recipe, names, windows, scalers, close, on_epoch)
+    forecaster, losses = fit_forecaster(recipe, names, windows, scalers, close, on_epoch, start)
     return forecaster, losses, fold

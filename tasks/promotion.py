@@ -30,7 +30,7 @@ from models.twin import compare_scores, last_origins, predict_twin, score_origin
 from tasks.files import read_frame, write_frame
 from tasks.home import home
 from tasks.ledger import read_ledger
-from tasks.model_files import load_version
+from tasks.model_files import JUDGED, judged_until, load_version
 from tasks.registry import (
     CHALLENGER,
     CHAMPION,
@@ -40,6 +40,7 @@ from tasks.registry import (
     pin_reason,
     read_decision,
     settle_history,
+    start_of,
 )
 from tasks.stage import stage
 from tasks.tracking import connect
@@ -108,7 +109,7 @@ def _decide(
     recipe, n = config.recipe, config.promotion.judged_origins
     predictions = read_frame(evaluated.predictions_path)
     scores = last_origins(score_origins(predictions, recipe.name), n)
-    write_frame(scores, _twin_path(snapshot.sha256, recipe, config.judging))
+    write_frame(scores, _twin_path(snapshot.sha256, recipe, config.judging, start_of(registered)))
     naive = last_origins(score_origins(predictions, "naive"), n)
     next_day = scores[scores["step"] == 1]
     challenger = Challenger(
@@ -125,7 +126,7 @@ def _decide(
     champion = None
     current = find_champion(client, registered.name)
     if current is not None and not recipe.reproduction:
-        champion = _describe_champion(current, config, snapshot, scores)
+        champion = _describe_champion(current, registered, config, snapshot, scores)
     decision = decide(challenger, champion, config.promotion, pin_reason(registered.name))
     facts = challenger.model_dump(mode="json")
     for key, value in (("scores", json.dumps(facts)), ("decision", decision.model_dump_json())):
@@ -134,7 +135,11 @@ def _decide(
 
 
 def _describe_champion(
-    current: ModelVersion, config: RetrainConfig, snapshot: SnapshotRecord, scores: pd.DataFrame
+    current: ModelVersion,
+    registered: ModelVersion,
+    config: RetrainConfig,
+    snapshot: SnapshotRecord,
+    scores: pd.DataFrame,
 ) -> Champion:
     """The champion on the challenger's origins: its recipe's twin, and what it forecast live."""
     recipe = Recipe.model_validate_json(current.tags["recipe"])
@@ -147,10 +152,12 @@ def _describe_champion(
     }
     if recipe.digest() == config.recipe.digest():
         # Its twin on these candles is the challenger's; its predecessor's is what was judged then.
-        path = _twin_path(current.tags["snapshot_sha256"], recipe, config.judging)
+        sha256 = current.tags["snapshot_sha256"]
+        path = _twin_path(sha256, recipe, config.judging, start_of(current))
         theirs = read_frame(path) if path.exists() else None
     else:
-        theirs = _champion_twin(recipe, config, snapshot)
+        newest = judged_until(registered)
+        theirs = _champion_twin(current, recipe, config, snapshot, newest)
     if theirs is not None:
         values |= compare_scores(scores, theirs)
     live = _live_scores(str(current.name))
@@ -163,11 +170,25 @@ def _describe_champion(
     return Champion.model_validate(values)
 
 
-def _champion_twin(recipe: Recipe, config: RetrainConfig, snapshot: SnapshotRecord) -> pd.DataFrame:
-    """Scores of the champion's recipe on the same candles, trained once and then kept."""
-    path = _twin_path(snapshot.sha256, recipe, config.judging)
+def _champion_twin(
+    current: ModelVersion,
+    recipe: Recipe,
+    config: RetrainConfig,
+    snapshot: SnapshotRecord,
+    judged_from: dt.date,
+) -> pd.DataFrame | None:
+    """Scores of the champion's recipe on the same candles, trained once and then kept.
+
+    A recipe that starts warm goes on from the champion's own judged weights; None where these know
+    days from `judged_from` on, the first test origin.
+    """
+    warm = bool(recipe.warm_start)
+    if warm and judged_until(current) > judged_from:
+        return None
+    path = _twin_path(snapshot.sha256, recipe, config.judging, str(current.version) if warm else "")
     if not path.exists():
-        predictions = predict_twin(recipe, read_frame(snapshot.candles_path), config.judging)
+        start = load_version(current, JUDGED).network if warm else None
+        predictions = predict_twin(recipe, read_frame(snapshot.candles_path), config.judging, start)
         scores = last_origins(
             score_origins(predictions, recipe.name), config.promotion.judged_origins
         )
@@ -189,8 +210,10 @@ def _live_scores(model: str) -> pd.DataFrame:
     )
 
 
-def _twin_path(snapshot_sha256: str, recipe: Recipe, judging: Judging) -> Path:
-    name = f"{snapshot_sha256[:16]}-{recipe.digest()}-{judging.digest()}.parquet"
+def _twin_path(snapshot_sha256: str, recipe: Recipe, judging: Judging, start: str) -> Path:
+    """File of a twin's scores; `start` is the version that it went on from, empty if cold."""
+    name = f"{snapshot_sha256[:16]}-{recipe.digest()}-{judging.digest()}"
+    name += f"-from-{start}.parquet" if start else ".parquet"
     return home() / "twins" / name
 
 

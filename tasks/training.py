@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from models.forecaster import fit_forecaster
+import keras
+
+from models.forecaster import fit_forecaster, load_forecaster
 from models.recipe import Recipe
-from models.records import ForecasterRecord, ScaledRecord, SnapshotRecord, WindowsRecord
+from models.records import (
+    ForecasterRecord,
+    ScaledRecord,
+    SnapshotRecord,
+    StartRecord,
+    WindowsRecord,
+)
 from models.twin import fit_serving
 from tasks.files import read_frame, whole_folder
+from tasks.model_files import JUDGED, SERVING
 from tasks.progress import TrainingProgress
 from tasks.scaling import read_scaled
 from tasks.stage import stage
@@ -14,7 +23,9 @@ from tasks.windowing import read_windows
 
 
 @stage("train")
-def train(scaled: ScaledRecord, windows: WindowsRecord, recipe: Recipe) -> ForecasterRecord:
+def train(
+    scaled: ScaledRecord, windows: WindowsRecord, recipe: Recipe, start: StartRecord
+) -> ForecasterRecord:
     """Fit the recipe and keep the forecaster in the run's work folder."""
     arrays = read_scaled(scaled.folder)
     with TrainingProgress(f"{recipe.name}, {windows.n_train:,} windows", recipe.epochs) as progress:
@@ -25,23 +36,34 @@ def train(scaled: ScaledRecord, windows: WindowsRecord, recipe: Recipe) -> Forec
             arrays.scalers,
             arrays.close,
             progress.on_epoch,
+            _network(start, JUDGED),
         )
-    folder = scaled.folder.with_name("forecaster")
+    folder = scaled.folder.with_name(JUDGED)
     with whole_folder(folder) as temporary:
         forecaster.save(temporary)
     return ForecasterRecord(folder=folder, losses=losses)
 
 
 @stage("refit")
-def refit(trained: ForecasterRecord, snapshot: SnapshotRecord, recipe: Recipe) -> ForecasterRecord:
+def refit(
+    trained: ForecasterRecord, snapshot: SnapshotRecord, recipe: Recipe, start: StartRecord
+) -> ForecasterRecord:
     """Refit the recipe on all candles, for serving; a reproduction stays as it was judged."""
     if recipe.reproduction:
-        return trained
-    with TrainingProgress(f"{recipe.name} on all candles", recipe.epochs) as progress:
-        forecaster, losses = fit_serving(
-            recipe, read_frame(snapshot.candles_path), progress.on_epoch
-        )
-    folder = trained.folder.with_name("serving") / trained.folder.name
+        forecaster, losses = load_forecaster(trained.folder), trained.losses
+    else:
+        with TrainingProgress(f"{recipe.name} on all candles", recipe.epochs) as progress:
+            forecaster, losses = fit_serving(
+                recipe,
+                read_frame(snapshot.candles_path),
+                progress.on_epoch,
+                _network(start, SERVING),
+            )
+    folder = trained.folder.with_name(SERVING)
     with whole_folder(folder) as temporary:
         forecaster.save(temporary)
     return ForecasterRecord(folder=folder, losses=losses)
+
+
+def _network(start: StartRecord, part: str) -> keras.Model | None:
+    return load_forecaster(start.folder / part).network if start.folder else None

@@ -61,6 +61,8 @@ def no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--source", "smaple"], ["unknown source 'smaple'", "did you mean 'sample'"]),
         (["--source", "BTC-USD.csv"], ["did you mean 'csv:BTC-USD.csv'"]),
         (["--set", "features=[log_retrun]"], ["'log_retrun'", "did you mean 'log_return'"]),
+        (["--set", "warm_start=newest"], ["recipe.warm_start", "champion", "received 'newest'"]),
+        (["--preset", "assignment", "--set", "warm_start=1"], ["reproduction starts cold"]),
         (["--config", "missing.yaml"], ["--config missing.yaml", "No such file"]),
         (["--json", "no/such/folder/x.json"], ["--json", "does not exist"]),
     ],

@@ -9,7 +9,6 @@ from scipy.stats import ttest_1samp
 
 from models.compare import diebold_mariano, model_confidence_set
 
-
 # One-step errors of exponential smoothing and ARIMA on the last 20 values of R's WWWusage, the
 # example of `forecast::dm.test`, as printed with its p-values in HypothesisTests.jl (MIT licence),
 # test/diebold_mariano.jl.
