@@ -112,7 +112,9 @@ def test_a_warm_version_goes_on_from_it_and_records_it(run: Run, client: MlflowC
     assert summary["decision"]["action"] in ("keep", "promote", "reject")
 
 
-def test_each_network_goes_on_from_its_own_parent(client: MlflowClient, state: Path) -> None:
+def test_each_network_goes_on_from_its_own_parent(
+    run: Run, client: MlflowClient, state: Path
+) -> None:
     version, parent = (find_version(client, NAME, number) for number in ("2", "1"))
     (folder,) = (state / "snapshots").glob(f"{version.tags['snapshot_sha256'][:8]}*")
     candles = read_frame(folder / "candles.parquet")
@@ -125,7 +127,7 @@ def test_each_network_goes_on_from_its_own_parent(client: MlflowClient, state: P
     serving = fit_serving(recipe, candles, lambda *_: None, load_version(parent).network)[0]
     assert same(load_version(version).network, serving.network)
     # What was judged are the predictions of a twin of the judged parent, not of the serving one.
-    ours = read_frame(next((state / "reports").rglob("*2026-10-02*/predictions.parquet")))
+    ours = read_frame(Path(run(1, WARM)["artifacts"]["predictions"]))
     ours = ours[ours["model"] == recipe.name].reset_index(drop=True)
     for part, expected in ((JUDGED, True), (SERVING, False)):
         start = load_version(parent, part).network
