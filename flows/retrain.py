@@ -35,6 +35,7 @@ from tasks.scaling import scale
 from tasks.snapshot import snapshot
 from tasks.training import refit, train
 from tasks.validation import validate
+from tasks.warm_start import find_start
 from tasks.windowing import window
 
 
@@ -83,10 +84,11 @@ def make_version(
     """The stages that make a model version of a snapshot; the champion's alias moves last."""
     scaled = scale(candles, frozen, config)
     windows = window(scaled, config.recipe)
-    trained = train(scaled, windows, frozen, companions, config.recipe)
+    start = find_start(config, frozen, scaled)
+    trained = train(scaled, windows, frozen, companions, config.recipe, start)
     judged = evaluate(trained, scaled, frozen, config.judging)
-    serving = refit(trained, frozen, companions, config.recipe)
-    version = register(config, checked, frozen, companions, scaled, trained, serving, judged)
+    serving = refit(trained, frozen, companions, config.recipe, start)
+    version = register(config, checked, frozen, companions, scaled, start, trained, serving, judged)
     decided = decide_on(config, frozen, companions, serving, judged, version)
     seconds = seconds_by_stage(
         ingest=candles,
@@ -95,6 +97,7 @@ def make_version(
         **({"companions": companions} if companions.hashes else {}),
         scale=scaled,
         window=windows,
+        start=start,
         train=trained,
         evaluate=judged,
         refit=serving,

@@ -47,6 +47,7 @@ def fit_on_chunks(
     recipe: Recipe,
     folds: Sequence[ChunkData],
     on_epoch: OnEpoch = lambda epoch, losses: None,
+    starts: Sequence[Sequence[Weights]] | None = None,
 ) -> tuple[list[list[Weights]], dict[str, list[float]]]:
     """Train `recipe.members` networks for each fold, all at once.
 
@@ -55,9 +56,10 @@ def fit_on_chunks(
     likelihoods of the scaled targets. With `patience` the first fold's validation loss stops the
     training and every member keeps the weights of its best epoch. The members of a fold know
     nothing of the other folds; only where a fold's history is shorter than a chunk do the chunks
-    of all shrink. Raises ValueError where a history is not longer than the lookback.
+    of all shrink. `starts`, by fold and member, are weights to go on from; None draws them.
+    Raises ValueError where a history is not longer than the lookback.
     """
-    batch = _Batch(recipe, folds)
+    batch = _Batch(recipe, folds, starts)
     history: dict[str, list[float]] = {"loss": []}
     best, best_weights = np.inf, batch.weights()
     waited = 0
@@ -175,13 +177,23 @@ def _gru_step(x, h, c, recurrent, bias):  # type: ignore[no-untyped-def]
 class _Batch:
     """Weights, optimiser and data of all members; `update` is one step of Adam for all."""
 
-    def __init__(self, recipe: Recipe, folds: Sequence[ChunkData]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        folds: Sequence[ChunkData],
+        starts: Sequence[Sequence[Weights]] | None,
+    ) -> None:
         self.recipe = recipe
         self.folds = folds
         n_features = folds[0].features.shape[1]
         seeds = [recipe.seed + member for member in range(recipe.members)]
-        drawn = [initial_weights(recipe, n_features, seed) for _ in folds for seed in seeds]
-        self.variables = [tf.Variable(np.stack(arrays)) for arrays in zip(*drawn, strict=True)]
+        if starts is None:
+            first = [initial_weights(recipe, n_features, seed) for _ in folds for seed in seeds]
+        else:
+            first = [weights for members in starts for weights in members]
+        self.variables = [tf.Variable(np.stack(arrays)) for arrays in zip(*first, strict=True)]
+        # A chain of warm starts must not meet the same chunks and masks at every link.
+        self.streams = [(len(fold.train),) if starts is not None else () for fold in folds]
         self.momenta = [tf.Variable(tf.zeros_like(v)) for v in self.variables]
         self.squares = [tf.Variable(tf.zeros_like(v)) for v in self.variables]
         sources = [source for fold in folds for source in (fold, *fold.companions)]
@@ -199,7 +211,9 @@ class _Batch:
             )
         self.step_weights = step_weights(recipe.horizon)
         self.starts = self._draw_starts(seeds, offsets)
-        self.dropouts = [np.random.default_rng((seed, 1)) for _ in folds for seed in seeds]
+        self.dropouts = [
+            np.random.default_rng((seed, 1, *stream)) for stream in self.streams for seed in seeds
+        ]
         self._step = tf.function(self._update)
         self._validate = tf.function(self._losses)
 
@@ -208,10 +222,10 @@ class _Batch:
         recipe = self.recipe
         shape = (recipe.epochs * recipe.updates_per_epoch, recipe.chunks_per_update)
         columns, source = [], 0
-        for fold in self.folds:
+        for fold, stream in zip(self.folds, self.streams, strict=True):
             first = offsets[source]
             for seed in seeds:
-                rng = np.random.default_rng((seed, 2))
+                rng = np.random.default_rng((seed, 2, *stream))
                 columns.append(first + self._draw(rng, fold, shape))
             source += 1 + len(fold.companions)
         return np.stack(columns, axis=1).astype(np.int32)

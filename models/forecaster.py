@@ -20,7 +20,7 @@ from models.errors import InputError
 from models.features import first_complete_row, make_features
 from models.forecast import Forecast
 from models.garch import Garch, fit_garch
-from models.network import build_network, member_weights, set_member_weights
+from models.network import build_network, get_member_weights, set_member_weights
 from models.recipe import Recipe
 from models.scaler import Scalers, scalers_from_dict
 from models.student import split_outputs, student_t_loss, student_t_quantiles
@@ -114,7 +114,11 @@ class Forecaster:
     def _mean_quantiles(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Quantiles (n, horizon, n_levels) of the unscaled target, averaged over members."""
         if self.recipe.training == "chunks":
-            outputs = run_members(self.recipe, member_weights(self.network, self.recipe), x)
+            members = [
+                get_member_weights(self.network, self.recipe, member)
+                for member in range(self.recipe.members)
+            ]
+            outputs = run_members(self.recipe, members, x)
         else:
             outputs = np.asarray(self.network(x, training=False))
         location, scale, degrees = split_outputs(outputs)
@@ -165,22 +169,24 @@ def fit_forecaster(
     close: NDArray[np.float64],
     on_epoch: OnEpoch,
     companions: tuple[ChunkData, ...] = (),
+    start: keras.Model | None = None,
 ) -> tuple[Forecaster, Losses]:
     """Train on the fold's training part; with `patience` stop by its validation part.
 
     `close` (n,), in USD, are the closes of the rows of `windows`. `on_epoch(epoch, losses)` is
     called after every epoch, counted from 1. Returns the forecaster and the losses by epoch
     ('loss', 'val_loss': of the scaled targets, mean squared error with the head 'point', else
-    negative log likelihood). `companions` share the training on chunks. The same arguments give
-    the same weights, bit for bit, on a CPU.
+    negative log likelihood). `companions` share the training on chunks. `start` is a network of the
+    same shape whose weights training goes on from; None draws them. The same arguments give the
+    same weights, bit for bit, on a CPU.
     """
     if recipe.training == "chunks":
         fold = windows.fold
         data = ChunkData(windows.features, windows.targets, fold.train, fold.validation, companions)
-        networks, losses = _fit_on_chunks(recipe, [data], on_epoch)
+        networks, losses = _fit_on_chunks(recipe, [data], on_epoch, start)
         network = networks[0]
     else:
-        network, losses = _fit_on_windows(recipe, len(feature_names), windows, on_epoch)
+        network, losses = _fit_on_windows(recipe, len(feature_names), windows, on_epoch, start)
     errors = None
     if recipe.head == "point":
         errors = _validation_errors(recipe, network, windows, scalers, close)
@@ -199,7 +205,7 @@ def fit_forecasters(
 
     `closes`: for each fold those that are known when it is fitted, (n_known,), in USD.
     """
-    networks, _ = _fit_on_chunks(recipe, folds, lambda epoch, losses: None)
+    networks, _ = _fit_on_chunks(recipe, folds, lambda epoch, losses: None, None)
     return [
         Forecaster(recipe, feature_names, scaler, network, garch=fit_blend(recipe, close))
         for scaler, network, close in zip(scalers, networks, closes, strict=True)
@@ -215,9 +221,13 @@ def fit_blend(recipe: Recipe, close: NDArray[np.float64]) -> Garch | None:
 
 
 def _fit_on_chunks(
-    recipe: Recipe, folds: Sequence[ChunkData], on_epoch: OnEpoch
+    recipe: Recipe, folds: Sequence[ChunkData], on_epoch: OnEpoch, start: keras.Model | None
 ) -> tuple[list[keras.Model], Losses]:
-    weights, losses = fit_on_chunks(recipe, folds, on_epoch)
+    starts = None
+    if start is not None:
+        members = [get_member_weights(start, recipe, i) for i in range(recipe.members)]
+        starts = [members] * len(folds)
+    weights, losses = fit_on_chunks(recipe, folds, on_epoch, starts)
     networks = []
     for members in weights:
         network = build_network(recipe, folds[0].features.shape[1])
@@ -228,11 +238,17 @@ def _fit_on_chunks(
 
 
 def _fit_on_windows(
-    recipe: Recipe, n_features: int, windows: WindowSet, on_epoch: OnEpoch
+    recipe: Recipe,
+    n_features: int,
+    windows: WindowSet,
+    on_epoch: OnEpoch,
+    start: keras.Model | None,
 ) -> tuple[keras.Model, Losses]:
     keras.utils.set_random_seed(recipe.seed)
     tf.config.experimental.enable_op_determinism()
     network = build_network(recipe, n_features)
+    if start is not None:
+        network.set_weights(start.get_weights())
     loss = "mse" if recipe.head == "point" else student_t_loss
     network.compile(keras.optimizers.Adam(recipe.learning_rate), loss)
     callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: on_epoch(e + 1, logs))]

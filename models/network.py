@@ -65,20 +65,19 @@ def set_member_weights(
     `weights` in the order of models/chunks.py: kernel, recurrent kernel and bias of every layer,
     then kernel and bias of the head.
     """
-    for depth in range(recipe.layers):
-        layer = network.get_layer(_layer_name(recipe, depth, member))
+    for depth, layer in enumerate(_member_layers(network, recipe, member)):
+        # The last layer is the head and has two arrays, the others three.
         layer.set_weights(weights[3 * depth : 3 * depth + 3])
-    network.get_layer(f"head_{member}").set_weights(weights[-2:])
 
 
-def member_weights(network: keras.Model, recipe: Recipe) -> list[list[NDArray[np.float32]]]:
-    """Weights of each member, in the order in which `set_member_weights` takes them."""
-    return [
-        [
-            array
-            for depth in range(recipe.layers)
-            for array in network.get_layer(_layer_name(recipe, depth, member)).get_weights()
-        ]
-        + network.get_layer(f"head_{member}").get_weights()
-        for member in range(recipe.members)
-    ]
+def get_member_weights(
+    network: keras.Model, recipe: Recipe, member: int
+) -> list[NDArray[np.float32]]:
+    """Take one member's weights out of the network, as `set_member_weights` puts them in."""
+    layers = _member_layers(network, recipe, member)
+    return [array for layer in layers for array in layer.get_weights()]
+
+
+def _member_layers(network: keras.Model, recipe: Recipe, member: int) -> list[keras.layers.Layer]:
+    names = [_layer_name(recipe, depth, member) for depth in range(recipe.layers)]
+    return [network.get_layer(name) for name in (*names, f"head_{member}")]

@@ -38,6 +38,9 @@ ON_WINDOWS: dict[str, Any] = {
     "patience": 4,
     "learning_rate": 3e-3,
 }
+# Weights that are good already need little more; a whole training on top of them overfits, and the
+# more the more often (docs/experiments.md).
+FROM_WEIGHTS: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-3}
 ONE_POINT: dict[str, Any] = {"head": "point", "training": "windows", "members": 1, "blend": 0.0}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -135,6 +138,11 @@ class Recipe(Frozen):
     """Whether the training windows are drawn in random order."""
     seed: int = Field(7, ge=0, lt=2**31)
     """Seed of weights, dropout and order."""
+    warm_start: str = Field(
+        "", pattern=r"^(champion|challenger|[1-9][0-9]*)?$", coerce_numbers_to_str=True
+    )
+    """Version, or champion or challenger, whose weights training goes on from; empty: drawn anew.
+    """
     quantile_levels: tuple[float, ...] = DEFAULT_LEVELS
     """Sorted levels in (0, 1), 0.5 among them."""
     reproduction: bool = False
@@ -162,6 +170,8 @@ class Recipe(Frozen):
             } | filled
         if str(filled.get("cell")).startswith("bi"):
             filled = ON_WINDOWS | filled
+        if filled.get("warm_start") and filled.get("training", "chunks") == "chunks":
+            filled = FROM_WEIGHTS | filled
         return filled
 
     @field_validator("features")
@@ -183,6 +193,10 @@ class Recipe(Frozen):
     def _leak_is_labelled(self) -> Self:
         if self.scale_on == "all" and not self.reproduction:
             raise ValueError("scale_on: 'all' leaks the future; only a reproduction may use it")
+        if self.warm_start and self.reproduction:
+            raise ValueError(
+                f"warm_start: a reproduction starts cold, received {self.warm_start!r}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -131,6 +131,20 @@ class ScaledRecord(Record):
         return f"{', '.join(self.features_used)} on {self.n_train_rows:,} training rows{left}"
 
 
+class StartRecord(Record):
+    """Where the weights come from: an earlier version's two networks, or drawn anew.
+
+    `judged_until` is the last day that the network to be judged may know, warm or cold.
+    """
+
+    judged_until: dt.date
+    version: str = ""
+    folder: Path | None = None
+
+    def __str__(self) -> str:
+        return f"warm, from version {self.version}" if self.version else "cold"
+
+
 class WindowsRecord(Record):
     """Which origins train, validate and test; windows are views on the scaled arrays."""
 

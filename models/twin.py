@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -33,12 +34,14 @@ def fit_serving(
     candles: pd.DataFrame,
     on_epoch: OnEpoch,
     companions: Sequence[pd.DataFrame] = (),
+    start: keras.Model | None = None,
 ) -> tuple[Forecaster, dict[str, list[float]]]:
     """Refit a recipe on all candles, and on its `companions`' up to the last training day.
 
     A recipe that stops early, or whose head takes its error quantiles from the validation part,
     keeps that part out of the weights; any other learns from all but the last ten origins.
-    Returns the forecaster and the losses by epoch.
+    `start`: the network whose weights it goes on from, or None. Returns the forecaster and the
+    losses by epoch.
     """
 
     validated = recipe.patience > 0 or recipe.head == "point"
@@ -52,7 +55,7 @@ def fit_serving(
             validation_share=recipe.validation_share if validated else 0.0,
         )
 
-    forecaster, losses, _ = _fit(recipe, candles, split, on_epoch, companions)
+    forecaster, losses, _ = _fit(recipe, candles, split, on_epoch, companions, start)
     return forecaster, losses
 
 
@@ -61,16 +64,18 @@ def predict_twin(
     candles: pd.DataFrame,
     judging: Judging,
     companions: Sequence[pd.DataFrame] = (),
+    start: keras.Model | None = None,
 ) -> pd.DataFrame:
     """Fit the twin of a recipe and forecast the test origins: its long predictions frame.
 
-    `companions` teach up to its last training day.
+    `companions` teach up to its last training day. `start`: for a recipe that starts warm, a
+    network that knows none of the test days.
     """
 
     def split(n_rows: int, first_row: int) -> Fold:
         return judged_fold(recipe, judging, n_rows, first_row)
 
-    twin, _, fold = _fit(recipe, candles, split, lambda epoch, losses: None, companions)
+    twin, _, fold = _fit(recipe, candles, split, lambda epoch, losses: None, companions, start)
     close = candles["close"].to_numpy(dtype=np.float64)
     future = make_future(close, recipe.horizon)[fold.test.start : fold.test.stop]
     return make_predictions(recipe.name, twin.predict(candles, fold.test), future)
@@ -140,6 +145,7 @@ def _fit(
     split: Callable[[int, int], Fold],
     on_epoch: OnEpoch,
     companions: Sequence[pd.DataFrame],
+    start: keras.Model | None,
 ) -> tuple[Forecaster, dict[str, list[float]], Fold]:
     names, _ = usable_features(recipe.features, tuple(candles.columns))
     features = make_features(candles, names)
@@ -152,5 +158,7 @@ def _fit(
     )
     last_day = candles["open_time"].iloc[fold.train_rows[-1]]
     others = make_companions(recipe, names, companions, scalers, last_day)
-    forecaster, losses = fit_forecaster(recipe, names, windows, scalers, close, on_epoch, others)
+    forecaster, losses = fit_forecaster(
+        recipe, names, windows, scalers, close, on_epoch, others, start
+    )
     return forecaster, losses, fold

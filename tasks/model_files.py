@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import zipfile
 from pathlib import Path
@@ -13,6 +14,8 @@ from mlflow.exceptions import MlflowException
 from models.errors import InputError
 from models.forecaster import Forecaster, load_forecaster
 
+# Folders of the two networks of a version: the one that serves, and the one that was judged.
+SERVING, JUDGED = "forecaster", "judged"
 # MLflow adds this file whenever it hands a version out.
 _ADDED = "registered_model_meta"
 
@@ -27,8 +30,21 @@ def digest_model(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def load_version(version: ModelVersion) -> Forecaster:
-    """Load a version's forecaster after checking its files against their hash.
+def judged_until(version: ModelVersion) -> dt.date:
+    """The last day that a version's judged network may know.
+
+    Raises InputError for a version of a release that did not keep that network.
+    """
+    if "judged_until" not in version.tags:
+        raise InputError(
+            f"{version.name} version {version.version}: made by a release that did not keep the "
+            "network that was judged; take a later version, or start cold"
+        )
+    return dt.date.fromisoformat(version.tags["judged_until"])
+
+
+def load_version(version: ModelVersion, part: str = SERVING) -> Forecaster:
+    """Load one of a version's two forecasters after checking its files against their hash.
 
     Raises InputError for files that are missing or changed, and for a model that this release
     cannot read.
@@ -49,7 +65,7 @@ def load_version(version: ModelVersion) -> Forecaster:
             f"expected {expected[:12]}); {other}"
         )
     try:
-        return load_forecaster(folder / "artifacts" / "forecaster")
+        return load_forecaster(folder / "artifacts" / part)
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         made = version.tags.get("code_version", "unknown")
         raise InputError(

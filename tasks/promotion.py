@@ -32,7 +32,7 @@ from tasks.companions import find_teachers
 from tasks.files import read_frame, write_frame
 from tasks.home import home
 from tasks.ledger import read_ledger
-from tasks.model_files import load_version
+from tasks.model_files import JUDGED, judged_until, load_version
 from tasks.registry import (
     CHALLENGER,
     CHAMPION,
@@ -42,6 +42,7 @@ from tasks.registry import (
     pin_reason,
     read_decision,
     settle_history,
+    start_of,
 )
 from tasks.stage import stage
 from tasks.tracking import connect
@@ -112,7 +113,8 @@ def _decide(
     recipe, n = config.recipe, config.promotion.judged_origins
     predictions = read_frame(evaluated.predictions_path)
     scores = last_origins(score_origins(predictions, recipe.name), n)
-    write_frame(scores, _twin_path(snapshot.sha256, companions, recipe, config.judging))
+    path = _twin_path(snapshot.sha256, companions, recipe, config.judging, start_of(registered))
+    write_frame(scores, path)
     naive = last_origins(score_origins(predictions, "naive"), n)
     next_day = scores[scores["step"] == 1]
     challenger = Challenger(
@@ -129,7 +131,7 @@ def _decide(
     champion = None
     current = find_champion(client, registered.name)
     if current is not None and not recipe.reproduction:
-        champion = _describe_champion(current, config, snapshot, companions, scores)
+        champion = _describe_champion(current, registered, config, snapshot, companions, scores)
     decision = decide(challenger, champion, config.promotion, pin_reason(registered.name))
     facts = challenger.model_dump(mode="json")
     for key, value in (("scores", json.dumps(facts)), ("decision", decision.model_dump_json())):
@@ -139,6 +141,7 @@ def _decide(
 
 def _describe_champion(
     current: ModelVersion,
+    registered: ModelVersion,
     config: RetrainConfig,
     snapshot: SnapshotRecord,
     companions: CompanionsRecord,
@@ -157,10 +160,13 @@ def _describe_champion(
     }
     if identity == _identity(config.recipe, companions):
         # Its twin on these candles is the challenger's; its predecessor's is what was judged then.
-        path = _twin_path(current.tags["snapshot_sha256"], taught_by, recipe, config.judging)
+        sha256 = current.tags["snapshot_sha256"]
+        path = _twin_path(sha256, taught_by, recipe, config.judging, start_of(current))
         theirs = read_frame(path) if path.exists() else None
     else:
-        theirs = _champion_twin(recipe, config, snapshot, find_teachers(taught_by, companions))
+        teachers = find_teachers(taught_by, companions)
+        newest = judged_until(registered)
+        theirs = _champion_twin(current, recipe, config, snapshot, teachers, newest)
     if theirs is not None:
         values |= compare_scores(scores, theirs)
     live = _live_scores(str(current.name))
@@ -179,19 +185,31 @@ def _identity(recipe: Recipe, companions: CompanionsRecord) -> str:
 
 
 def _champion_twin(
-    recipe: Recipe, config: RetrainConfig, snapshot: SnapshotRecord, companions: CompanionsRecord
-) -> pd.DataFrame:
+    current: ModelVersion,
+    recipe: Recipe,
+    config: RetrainConfig,
+    snapshot: SnapshotRecord,
+    companions: CompanionsRecord,
+    judged_from: dt.date,
+) -> pd.DataFrame | None:
     """Scores of the champion's recipe on the same candles, trained once and then kept.
 
-    `companions`: those that taught the champion.
+    `companions`: those that taught the champion. A recipe that starts warm goes on from the
+    champion's own judged weights; None where these know days from `judged_from` on, the first test
+    origin.
     """
-    path = _twin_path(snapshot.sha256, companions, recipe, config.judging)
+    warm = bool(recipe.warm_start)
+    if warm and judged_until(current) > judged_from:
+        return None
+    version = str(current.version) if warm else ""
+    path = _twin_path(snapshot.sha256, companions, recipe, config.judging, version)
     if not path.exists():
         predictions = predict_twin(
             recipe,
             read_frame(snapshot.candles_path),
             config.judging,
             [read_frame(path) for path in companions.paths],
+            load_version(current, JUDGED).network if warm else None,
         )
         scores = last_origins(
             score_origins(predictions, recipe.name), config.promotion.judged_origins
@@ -215,9 +233,11 @@ def _live_scores(model: str) -> pd.DataFrame:
 
 
 def _twin_path(
-    snapshot_sha256: str, companions: CompanionsRecord, recipe: Recipe, judging: Judging
+    snapshot_sha256: str, companions: CompanionsRecord, recipe: Recipe, judging: Judging, start: str
 ) -> Path:
+    """File of a twin's scores; `start` is the version that it went on from, empty if cold."""
     parts = [snapshot_sha256[:16], recipe.digest(), judging.digest(), companions.digest]
+    parts += [f"from-{start}"] if start else []
     return home() / "twins" / f"{'-'.join(filter(None, parts))}.parquet"
 
 

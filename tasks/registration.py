@@ -27,10 +27,11 @@ from models.records import (
     ForecasterRecord,
     ScaledRecord,
     SnapshotRecord,
+    StartRecord,
     VersionRecord,
 )
 from tasks.files import read_frame
-from tasks.model_files import digest_model
+from tasks.model_files import JUDGED, SERVING, digest_model
 from tasks.registry import find_by_key, find_champion
 from tasks.stage import stage
 from tasks.tracking import code_version, connect, find_experiment, told_in_one_line
@@ -55,11 +56,12 @@ def register(
     snapshot: SnapshotRecord,
     companions: CompanionsRecord,
     scaled: ScaledRecord,
+    start: StartRecord,
     trained: ForecasterRecord,
     serving: ForecasterRecord,
     evaluated: EvaluationRecord,
 ) -> VersionRecord:
-    """Log the run with the twin's losses and scores, and register the serving model.
+    """Log the run with the twin's losses and scores, and register the serving model and the twin.
 
     The run stays open for the report's plots. A failure marks it FAILED. What the same retrain
     registered before, cut off later, is found again; what it left half is deleted.
@@ -80,6 +82,8 @@ def register(
         "seed": str(config.recipe.seed),
         "companions": json.dumps(companions.hashes),
         "parent": "none" if champion is None else str(champion.version),
+        "judged_until": start.judged_until.isoformat(),
+        **({"warm_start": start.version} if start.version else {}),
     }
     run = client.create_run(
         find_experiment(client, name),
@@ -90,7 +94,8 @@ def register(
     try:
         _log_values(client, run_id, config, trained, evaluation)
         _log_datasets(run_id, snapshot, companions)
-        number = _register_version(client, run_id, name, snapshot, scaled, serving, tags)
+        networks = {SERVING: serving.folder, JUDGED: trained.folder}
+        number = _register_version(client, run_id, name, snapshot, scaled, networks, tags)
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
@@ -202,11 +207,11 @@ def _register_version(
     name: str,
     snapshot: SnapshotRecord,
     scaled: ScaledRecord,
-    forecaster: ForecasterRecord,
+    networks: dict[str, Path],
     tags: dict[str, str],
 ) -> str:
     """Log the model with all it needs to load elsewhere, and register it; returns the version."""
-    loaded = load_forecaster(forecaster.folder)
+    loaded = load_forecaster(networks[SERVING])
     n_rows = loaded.first_origin(scaled.first_row) + 1
     candles = read_frame(snapshot.candles_path).tail(n_rows)
     output = forecast_table(loaded, candles)
@@ -216,7 +221,7 @@ def _register_version(
         info = mlflow.pyfunc.log_model(
             name="forecaster",
             python_model=str(package / "pyfunc.py"),
-            artifacts={"forecaster": str(forecaster.folder)},
+            artifacts={part: str(folder) for part, folder in networks.items()},
             code_paths=[str(package)],
             signature=make_signature(loaded.feature_names, output),
             input_example=example.assign(open_time=example["open_time"].dt.tz_localize(None)),

@@ -41,14 +41,33 @@ def find_version(client: MlflowClient, name: str, number: str) -> ModelVersion:
     return versions[number]
 
 
+def find_named(client: MlflowClient, name: str, which: str) -> ModelVersion:
+    """One version by its number or alias; raises InputError where there is none."""
+    if which.isdigit():
+        return find_version(client, name, which)
+    found = _find_alias(client, name, which)
+    if found is None:
+        raise InputError(f"{name} has no {which} yet; run `btc retrain`")
+    return found
+
+
 def find_champion(client: MlflowClient, name: str) -> ModelVersion | None:
     """The version that serves, or None."""
+    return _find_alias(client, name, CHAMPION)
+
+
+def _find_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     try:
-        return client.get_model_version_by_alias(name, CHAMPION)
+        return client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
+
+
+def start_of(version: ModelVersion) -> str:
+    """Number of the version whose weights this one went on from; empty for a cold start."""
+    return str(version.tags.get("warm_start", ""))
 
 
 def read_decision(version: ModelVersion) -> Decision | None:
@@ -191,6 +210,7 @@ def version_facts(version: ModelVersion, aliases: dict[str, list[str]]) -> dict[
         "verdict": version.tags.get("verdict"),
         "reason": version.tags.get("reason"),
         "parent": version.tags.get("parent"),
+        "warm_start": start_of(version) or None,
         "snapshot_sha256": version.tags.get("snapshot_sha256"),
         "code_version": version.tags.get("code_version"),
         "run_id": version.run_id,

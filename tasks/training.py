@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import keras
+
 from models.companions import make_companions
-from models.forecaster import fit_forecaster
+from models.forecaster import fit_forecaster, load_forecaster
 from models.recipe import Recipe
 from models.records import (
     CompanionsRecord,
     ForecasterRecord,
     ScaledRecord,
     SnapshotRecord,
+    StartRecord,
     WindowsRecord,
 )
 from models.twin import fit_serving
 from tasks.files import read_frame, whole_folder
+from tasks.model_files import JUDGED, SERVING
 from tasks.progress import TrainingProgress
 from tasks.scaling import read_scaled
 from tasks.stage import stage
@@ -27,6 +31,7 @@ def train(
     snapshot: SnapshotRecord,
     companions: CompanionsRecord,
     recipe: Recipe,
+    start: StartRecord,
 ) -> ForecasterRecord:
     """Fit the recipe and keep the forecaster in the run's work folder.
 
@@ -50,8 +55,9 @@ def train(
             arrays.close,
             progress.on_epoch,
             others,
+            _network(start, JUDGED),
         )
-    folder = scaled.folder.with_name("forecaster")
+    folder = scaled.folder.with_name(JUDGED)
     with whole_folder(folder) as temporary:
         forecaster.save(temporary)
     return ForecasterRecord(folder=folder, losses=losses)
@@ -63,18 +69,25 @@ def refit(
     snapshot: SnapshotRecord,
     companions: CompanionsRecord,
     recipe: Recipe,
+    start: StartRecord,
 ) -> ForecasterRecord:
     """Refit the recipe on all candles, for serving; a reproduction stays as it was judged."""
     if recipe.reproduction:
-        return trained
-    with TrainingProgress(f"{recipe.name} on all candles", recipe.epochs) as progress:
-        forecaster, losses = fit_serving(
-            recipe,
-            read_frame(snapshot.candles_path),
-            progress.on_epoch,
-            [read_frame(path) for path in companions.paths],
-        )
-    folder = trained.folder.with_name("serving") / trained.folder.name
+        forecaster, losses = load_forecaster(trained.folder), trained.losses
+    else:
+        with TrainingProgress(f"{recipe.name} on all candles", recipe.epochs) as progress:
+            forecaster, losses = fit_serving(
+                recipe,
+                read_frame(snapshot.candles_path),
+                progress.on_epoch,
+                [read_frame(path) for path in companions.paths],
+                _network(start, SERVING),
+            )
+    folder = trained.folder.with_name(SERVING)
     with whole_folder(folder) as temporary:
         forecaster.save(temporary)
     return ForecasterRecord(folder=folder, losses=losses)
+
+
+def _network(start: StartRecord, part: str) -> keras.Model | None:
+    return load_forecaster(start.folder / part).network if start.folder else None

@@ -22,6 +22,8 @@ from tasks.home import prepare_environment  # noqa: E402
 
 prepare_environment()
 
+import keras  # noqa: E402
+
 from models.candles import digest_candles  # noqa: E402
 from models.config import Judging, RetrainConfig  # noqa: E402
 from models.forecaster import Forecaster, fit_forecaster  # noqa: E402
@@ -75,7 +77,7 @@ class Stages:
     arrays: ScaledArrays
     windows: WindowSet
 
-    def fit(self) -> tuple[Forecaster, dict[str, list[float]]]:
+    def fit(self, start: keras.Model | None = None) -> tuple[Forecaster, dict[str, list[float]]]:
         return fit_forecaster(
             self.config.recipe,
             self.record.features_used,
@@ -83,6 +85,7 @@ class Stages:
             self.arrays.scalers,
             self.arrays.close,
             lambda epoch, losses: None,
+            start,
         )
 
 

@@ -14,6 +14,7 @@ from models.exogenous import join_series
 from models.features import FEATURES, make_features
 from models.recipe import DEFAULT_LEVELS, Cell, Target
 from models.scaler import fit_scalers
+from models.twin import fit_serving
 from models.windows import make_targets
 
 CELLS, TARGETS = get_args(Cell), get_args(Target)
@@ -139,6 +140,27 @@ def test_weights_know_training_rows_alone_without_early_stopping(candles, run_st
     ]
     assert all(map(same, weights[0], weights[1]))
     assert not any(map(same, weights[0], weights[2]))
+
+
+def test_a_warm_start_brings_no_test_day_along(candles, run_stages, tiny_recipe):
+    """The judged network goes on from the judged one; from the serving one it would leak."""
+    recipe = tiny_recipe("gru", "standardized_return")
+    before, stages = candles[:380], run_stages(candles, recipe)
+    first_test = stages.arrays.fold.test.start
+    assert first_test < len(before)
+    altered = change_after(candles, first_test)
+    judged, serving = [], []
+    for frame in (candles, altered):
+        parent = run_stages(frame[:380], recipe)
+        assert parent.arrays.fold.test.start <= first_test
+        starts = parent.fit()[0], fit_serving(recipe, frame[:380], lambda epoch, losses: None)[0]
+        child = run_stages(frame, recipe)
+        for found, start in zip((judged, serving), starts, strict=True):
+            found.append(child.fit(start.network)[0].network.get_weights())
+    assert all(map(same, *judged))
+    assert not any(map(same, *serving))
+    # And the start matters: the weights are not those of a cold one.
+    assert not any(map(same, judged[0], stages.fit()[0].network.get_weights()))
 
 
 def test_the_classroom_recipe_does_leak(candles, run_stages, tiny_recipe):

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from models.chunks import ChunkData, fit_on_chunks, initial_weights, run_layer, run_members
-from models.network import build_network, member_weights, set_member_weights
+from models.network import build_network, get_member_weights, set_member_weights
 from models.recipe import Recipe
 
 CAUSAL = ("rnn", "lstm", "gru")
@@ -46,8 +46,11 @@ def test_weight_for_weight_the_keras_network(cell, layers):
         set_member_weights(network, recipe, member, arrays)
     # Inputs beyond the limit too.
     x = rng.normal(0, 4, (6, 8, 5)).astype(np.float32)
+    for member, arrays in enumerate(members):
+        taken = get_member_weights(network, recipe, member)
+        assert all(np.array_equal(a, b) for a, b in zip(taken, arrays, strict=True))
 
-    ours = run_members(recipe, member_weights(network, recipe), x)
+    ours = run_members(recipe, members, x)
     theirs = np.asarray(network(x, training=False))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert np.abs(theirs[:, 0] - theirs[:, 1]).max() > 0.01
@@ -80,6 +83,34 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     assert all(np.array_equal(a, b) for a, b in zip(first[0][0], again[0][0], strict=True))
     assert not np.array_equal(first[0][0][0], other[0][0][0])
     assert not np.array_equal(first[0][0][0], first[0][1][0])
+
+
+def test_a_warm_start_goes_on_from_the_weights_given():
+    recipe, folds = make_recipe(learning_rate=1e-9), [make_data(0), make_data(1)]
+    starts = [
+        [
+            [array + 0.1 * (1 + fold) for array in initial_weights(recipe, 5, seed)]
+            for seed in (3, 4)
+        ]
+        for fold in range(2)
+    ]
+    warm, _ = fit_on_chunks(recipe, folds, starts=starts)
+    for given, found in zip(starts, warm, strict=True):
+        for member, trained in zip(given, found, strict=True):
+            for before, after in zip(member, trained, strict=True):
+                np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_a_warm_start_repeats_to_the_last_bit_and_meets_other_chunks():
+    recipe, data = make_recipe(), make_data()
+    drawn = [[initial_weights(recipe, 5, recipe.seed + member) for member in range(2)]]
+    cold = fit_on_chunks(recipe, [data])[0][0][0]
+    first, again = (fit_on_chunks(recipe, [data], starts=drawn)[0][0][0] for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    # The same first weights and seed, yet another draw, and another one when a day has come.
+    longer = replace(data, train=range(data.train.start, data.train.stop + 1))
+    later = fit_on_chunks(recipe, [longer], starts=drawn)[0][0][0]
+    assert not np.array_equal(first[0], cold[0]) and not np.array_equal(first[0], later[0])
 
 
 def test_folds_train_side_by_side_as_they_do_alone():

@@ -41,8 +41,8 @@ INSIDE = {
     "in score": "tasks.forecasting.score_due",
 }
 STAGES = (
-    "ingest", "validate", "snapshot", "scale", "window", "train", "evaluate", "refit", "register",
-    "decide_on", "report", "promote", "forecast_with_champion", "keep_ledger",
+    "ingest", "validate", "snapshot", "scale", "window", "find_start", "train", "evaluate", "refit",
+    "register", "decide_on", "report", "promote", "forecast_with_champion", "keep_ledger",
 )  # fmt: skip
 # What a day imports late; once in the parent is cheaper than in every child.
 PRELOADED = (
