@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from models import metrics
-from models.baselines import NAIVE_WINDOW, naive_quantiles
+from models.baselines import (
+    MONTH_DAYS,
+    NAIVE_WINDOW,
+    RESIDUAL_WINDOW,
+    ewma_quantiles,
+    naive_quantiles,
+)
 from models.distribution import BANDS, probability_below
 
 Floats = NDArray[np.float64]
-
-# RiskMetrics (1996): daily decay of the variance, and days until its start is forgotten.
-EWMA_DECAY = 0.94
-EWMA_WARM_UP = 100
 
 
 def score_forecasts(forecasts: pd.DataFrame, candles: pd.DataFrame) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def _score_group(
         "actual_usd": actual_usd,
         "actual": actual,
         "crps_bp": 2e4 * (pinball @ metrics.level_weights(levels)),
-        "pinball_bp": [json.dumps(values) for values in (1e4 * pinball).round(4).tolist()],
+        "pinball_bp": format_lists((1e4 * pinball).round(4)),
         "pit": probability_below(actual, quantiles, levels),
     }
     for band in BANDS:
@@ -77,6 +78,11 @@ def parse_lists(texts: Sequence[str] | pd.Series) -> Floats:
     return np.asarray(json.loads(f"[{','.join(texts)}]"), dtype=np.float64)
 
 
+def format_lists(values: Floats) -> list[str]:
+    """JSON lists of the rows of `values` (n, length): what `parse_lists` reads."""
+    return [f"[{row}]" for row in json.dumps(values.tolist())[2:-2].split("], [")]
+
+
 def _score_reference(
     make: Callable[[Floats, range, int, tuple[float, ...]], Floats],
     warm_up: int,
@@ -98,24 +104,9 @@ def _score_reference(
     return scores
 
 
-def ewma_quantiles(
-    close: Floats, origins: range, horizon: int, levels: tuple[float, ...]
-) -> Floats:
-    """Normal quantiles (n, horizon, n_levels) with exponentially weighted variance, mean zero.
-
-    Source: RiskMetrics (1996), technical document, with decay 0.94.
-    """
-    squares = pd.Series(np.diff(np.log(close[: origins.stop]), prepend=np.nan) ** 2)
-    variance = squares.ewm(alpha=1 - EWMA_DECAY, ignore_na=True).mean().to_numpy()
-    sigma = np.sqrt(variance[origins.start : origins.stop])
-    steps = np.sqrt(np.arange(1, horizon + 1))
-    normal = np.array([NormalDist().inv_cdf(level) for level in levels])
-    return np.asarray(sigma[:, None, None] * steps[None, :, None] * normal)
-
-
 _REFERENCES: dict[str, tuple[Callable[[Floats, range, int, tuple[float, ...]], Floats], int]] = {
     "naive": (naive_quantiles, NAIVE_WINDOW),
-    "ewma": (ewma_quantiles, EWMA_WARM_UP),
+    "ewma": (ewma_quantiles, RESIDUAL_WINDOW + MONTH_DAYS),
 }
 
 

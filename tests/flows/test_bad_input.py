@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from flows.cli import main
 from models.config import RepairPolicy, RetrainConfig
-from models.errors import InputError
+from models.errors import InputError, RegistryError, SourceError
 from models.records import CandlesRecord
 from models.sample import make_sample
 from tasks.files import write_frame
@@ -35,6 +35,20 @@ def complain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     lines = said.err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("btc: ")
     return lines[0]
+
+
+@pytest.mark.parametrize("failure", [SourceError, RegistryError])
+def test_a_service_that_fails_is_one_line_and_exit_1(
+    failure: type[Exception], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise failure("it did not answer")
+
+    monkeypatch.setattr("flows.cli.app", fail)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "btc: it did not answer\n"
 
 
 @pytest.fixture

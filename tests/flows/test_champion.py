@@ -354,6 +354,11 @@ def test_changed_missing_and_foreign_files_are_told_and_nothing_is_stored(
         run(forecast, 8)
     weights.write_bytes(whole)
     client.set_model_version_tag(NAME, current, "model_sha256", right)
+    files = champion_files(client)
+    files.rename(files.with_name("aside"))
+    with pytest.raises(InputError, match=r"version \d+: its files cannot be had .*btc rollback"):
+        run(forecast, 8)
+    files.with_name("aside").rename(files)
     assert len(read_ledger(NAME)) == rows
     assert champion(client) == current
     assert run(forecast, 8)["ledger"]["new"] == 3

@@ -71,6 +71,14 @@ LIVED = {"n_live": 60, "live_crps_bp": 140.0}
             False,
             "DM p",
         ),
+        (GOOD, champion(n_live=60), "promote", False, "DM p"),
+        (GOOD, champion(**LIVED, live_challenger_crps_bp=140.0), "keep", False, "not better on 60"),
+        (GOOD, champion(as_of=TODAY), "promote", False, "DM p"),
+        (GOOD, champion(dm_p=0.0499), "promote", False, "DM p 0.050"),
+        (challenger(inside_90=151), champion(), "promote", False, "DM p"),
+        (challenger(inside_90=150), champion(), "reject", False, "expected 151 to 172"),
+        (challenger(inside_90=172), champion(), "promote", False, "DM p"),
+        (challenger(inside_90=173), champion(), "reject", False, "held 173 of 180 days"),
         (challenger(crps_bp=156.0), champion(), "reject", False, "not better than naive"),
         (challenger(inside_90=140), champion(), "reject", False, "expected 151 to 172"),
         (SAME, champion(), "refresh", False, "on data to 2024-06-02"),
@@ -148,6 +156,19 @@ def test_never_promotes_what_is_worse_on_the_mean(new: Challenger, old: Champion
         assert old.challenger_crps_bp < old.crps_bp
         assert new.crps_bp < new.naive_crps_bp
         assert new.recipe != old.recipe
+        if old.n_live >= POLICY.min_live_days and None not in (lived := live_scores(old)):
+            assert lived[0] < lived[1]
+    if decision.action == "refresh" and None not in (shared := shared_scores(old)):
+        assert new.recipe == old.recipe
+        assert shared[0] <= shared[1] * (1 + POLICY.refresh_margin)
+
+
+def live_scores(old: Champion) -> tuple[float | None, float | None]:
+    return old.live_challenger_crps_bp, old.live_crps_bp
+
+
+def shared_scores(old: Champion) -> tuple[float | None, float | None]:
+    return old.challenger_crps_bp, old.crps_bp
 
 
 @given(challengers, st.none() | champions)

@@ -7,24 +7,32 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.baselines import predict_baseline
 from models.distribution import probability_below, tabulate_forecast
 from models.forecast import Forecast
+from models.metrics import crps_from_quantiles
 from models.sample import make_sample
-from models.scoring import ewma_quantiles, score_forecasts
+from models.scoring import score_forecasts
 
 LEVELS = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 CANDLES = make_sample(dt.date(2024, 12, 31), n_days=400)
+LONG = make_sample(dt.date(2024, 12, 31), n_days=700)
 
 
-def ledger_rows(origins: range, steps: range = range(1, 4), seed: int = 1) -> pd.DataFrame:
+def ledger_rows(
+    origins: range,
+    steps: range = range(1, 4),
+    seed: int = 1,
+    candles: pd.DataFrame = CANDLES,
+) -> pd.DataFrame:
     generator = np.random.default_rng(seed)
-    days = CANDLES["open_time"].dt.date
+    days = candles["open_time"].dt.date
     rows = [
         {
             "as_of": days[origin],
             "target_date": days[origin + step],
             "step": step,
-            "close_origin": CANDLES["close"][origin],
+            "close_origin": candles["close"][origin],
             "levels": json.dumps(LEVELS),
             "quantiles": json.dumps(np.sort(0.03 * generator.standard_normal(9)).tolist()),
         }
@@ -59,20 +67,27 @@ def test_scores_are_those_of_a_loop_over_rows() -> None:
         assert scores["inside_80"][i] == (0.1 <= scores["pit"][i] <= 0.9)
 
 
-def test_references_are_scored_on_the_same_day_and_only_with_a_past() -> None:
-    from models.baselines import naive_quantiles
-    from models.metrics import crps_from_quantiles
+@pytest.mark.parametrize("name", ["naive", "ewma"])
+def test_references_are_the_baselines_of_that_name(name: str) -> None:
+    origins = range(620, 640)
+    rows = ledger_rows(origins, candles=LONG)
+    scores = score_forecasts(rows, LONG)
+    quantiles = predict_baseline(name, LONG, origins, horizon=3, levels=LEVELS)
+    actual = rows["target_date"].map(LONG.set_index(LONG["open_time"].dt.date)["close"])
+    expected = 1e4 * crps_from_quantiles(
+        np.log(actual.to_numpy() / rows["close_origin"].to_numpy()),
+        quantiles.reshape(-1, len(LEVELS)),
+        LEVELS,
+    )
+    np.testing.assert_allclose(scores[f"{name}_crps_bp"], expected, rtol=1e-12)
 
-    rows = ledger_rows(range(240, 320, 40))
-    scores = score_forecasts(rows, CANDLES)
-    assert scores.loc[rows["as_of"] == rows["as_of"][0], "naive_crps_bp"].isna().all()
-    row = rows.index[(rows["step"] == 2)][-1]
-    origin = 280
-    close = CANDLES["close"].to_numpy()
-    quantiles = naive_quantiles(close, range(origin, origin + 1), 3, LEVELS)[0, 1]
-    actual = np.log(close[origin + 2] / close[origin])
-    expected = 1e4 * float(crps_from_quantiles(actual, quantiles, LEVELS))
-    assert scores["naive_crps_bp"][row] == pytest.approx(expected)
+
+@pytest.mark.parametrize(("name", "days"), [("naive", 250), ("ewma", 530)])
+def test_references_are_scored_only_with_a_past(name: str, days: int) -> None:
+    rows = ledger_rows(range(days + 2, days + 4), candles=LONG)
+    scores = score_forecasts(rows, LONG)[f"{name}_crps_bp"]
+    assert scores[:3].isna().all()
+    assert scores[3:].notna().all()
 
 
 def test_rows_of_other_levels_are_scored_apart_and_stay_in_order() -> None:
@@ -86,24 +101,17 @@ def test_rows_of_other_levels_are_scored_apart_and_stay_in_order() -> None:
 
 
 def test_scores_do_not_depend_on_later_candles() -> None:
-    rows = ledger_rows(range(300, 305))
-    changed = CANDLES.copy()
-    changed.loc[310:, "close"] *= 3
-    pd.testing.assert_frame_equal(score_forecasts(rows, CANDLES), score_forecasts(rows, changed))
+    rows = ledger_rows(range(600, 605), candles=LONG)
+    changed = LONG.copy()
+    changed.loc[610:, "close"] *= 3
+    scores = score_forecasts(rows, LONG)
+    assert scores["ewma_crps_bp"].notna().all()
+    pd.testing.assert_frame_equal(scores, score_forecasts(rows, changed))
 
 
 def test_day_without_a_candle_is_refused() -> None:
     with pytest.raises(ValueError, match="no candle of"):
         score_forecasts(ledger_rows(range(395, 397)), CANDLES.iloc[:396])
-
-
-def test_ewma_by_hand() -> None:
-    close = np.exp(np.array([0.0, 0.1, 0.1, 0.3]))
-    weights = 0.94 ** np.array([2, 1, 0])
-    variance = (weights * np.array([0.1, 0.0, 0.2]) ** 2).sum() / weights.sum()
-    quantiles = ewma_quantiles(close, range(3, 4), 2, (0.5, 0.95))
-    assert quantiles[0, 0] == pytest.approx([0, 1.6448536 * np.sqrt(variance)])
-    assert quantiles[0, 1, 1] == pytest.approx(quantiles[0, 0, 1] * np.sqrt(2))
 
 
 def test_probability_by_hand() -> None:

@@ -106,7 +106,7 @@ def test_scored_once_the_target_has_closed(database: str) -> None:
     ledger = read_ledger("btc-usd")
     assert list(ledger["revision"]) == [0, 0, 0]
     assert np.allclose(ledger["actual_usd"], CANDLES["close"][301:304])
-    assert ledger["ewma_crps_bp"].notna().all()
+    assert ledger["naive_crps_bp"].notna().all()
     assert not (ledger["score_note"] != "").any()
 
 
