@@ -10,7 +10,7 @@ from prefect.futures import as_completed
 from prefect.runtime import flow_run
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
-from flows.console import prepare_worker
+from flows.worker import prepare_worker
 from models.calendar import newest_closed_day, resolve_as_of
 from models.config import BacktestConfig, RetrainConfig
 from models.errors import InputError
@@ -88,7 +88,10 @@ def backtest(config: BacktestConfig = BacktestConfig()) -> dict[str, Any]:  # no
 
 
 def make_runner(kind: Runner, jobs: int, address: str | None) -> TaskRunner[Any]:
-    """Build the task runner: spawned processes on this machine, or Dask, here or at an address."""
+    """Build the task runner: spawned processes on this machine, or Dask, here or at an address.
+
+    Scheduler and workers at an address must have been started with `--preload flows.worker`.
+    """
     if kind == "processes":
         return ProcessPoolTaskRunner(max_workers=jobs, initializer=prepare_worker)
     try:
@@ -97,6 +100,13 @@ def make_runner(kind: Runner, jobs: int, address: str | None) -> TaskRunner[Any]
         raise InputError(
             "--runner dask: prefect-dask is not installed; pip install 'btc-daily[dask]'"
         ) from error
-    local = {"cluster_kwargs": {"n_workers": jobs, "threads_per_worker": 1}}
-    dask: TaskRunner[Any] = DaskTaskRunner(**({"address": address} if address else local))
+    cluster = {
+        "n_workers": jobs,
+        "threads_per_worker": 1,
+        "dashboard_address": None,
+        "preload": "flows.worker",
+    }
+    dask: TaskRunner[Any] = DaskTaskRunner(
+        **({"address": address} if address else {"cluster_kwargs": cluster})
+    )
     return dask

@@ -70,7 +70,11 @@ def backtest(
         str, typer.Option(help="What runs folds side by side: processes or dask.")
     ] = "processes",
     dask_address: Annotated[
-        str | None, typer.Option(help="Dask scheduler, as tcp://HOST:PORT; default: a local one.")
+        str | None,
+        typer.Option(
+            help="Dask scheduler, as tcp://HOST:PORT; default: a local one. Start it and its "
+            "workers with --preload flows.worker."
+        ),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the summary here, for machines.")

@@ -89,17 +89,6 @@ def print_summary(
     console.print(f"Compare: {ui_command}", markup=False)
 
 
-def prepare_worker() -> None:
-    """Load TensorFlow quietly, on one thread: as many processes as jobs share the machine.
-
-    It lives in a module that imports little, since a new process imports it before it runs it.
-    """
-    with hushed_imports():
-        import tensorflow as tf
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
 def print_forecast(summary: Mapping[str, Any]) -> None:
     """Print a forecast's table by target date, and what a reader must know about it."""
     if "refused" in summary:

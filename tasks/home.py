@@ -33,6 +33,16 @@ def prepare_environment() -> None:
     What the user has set stands. Call it before the first import of any of them. Raises InputError
     when the folder of all state cannot be written.
     """
+    prepare_libraries()
+    own_prefect = Path.home() / ".prefect" / "profiles.toml"
+    named = {"PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"}
+    if not named & os.environ.keys() and not own_prefect.exists():
+        check_home()
+        os.environ["PREFECT_HOME"] = str(home() / "prefect")
+
+
+def prepare_libraries() -> None:
+    """Set what does not depend on where state lives; see `prepare_environment`."""
     # Errors reach the user in one line of our own; Prefect's console would add its traceback.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -41,11 +51,6 @@ def prepare_environment() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    own_prefect = Path.home() / ".prefect" / "profiles.toml"
-    named = {"PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"}
-    if not named & os.environ.keys() and not own_prefect.exists():
-        check_home()
-        os.environ["PREFECT_HOME"] = str(home() / "prefect")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     # Prefect gives its own server 20 s to start, which a busy laptop does not always keep.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")

@@ -108,6 +108,14 @@ def test_two_jobs_give_the_same_numbers_and_an_interrupted_one_resumes(
     assert known == {"default", "naive", "garch"}
 
 
+def test_a_dask_cluster_gives_the_same_numbers(
+    one_job: Backtest, backtest: Callable[..., Backtest]
+) -> None:
+    pytest.importorskip("prefect_dask", reason="the extra dask is not installed")
+    other = backtest("--runner", "dask", "--jobs", "2")
+    assert other.summary["horizons"] == one_job.summary["horizons"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -1,0 +1,32 @@
+"""What a process that forecasts folds loads first; it imports little, since it is imported early.
+
+Dask's own scheduler and workers load it by `--preload flows.worker`. Without it the scheduler would
+stand still while it loads TensorFlow to read the first fold, long enough to lose its clients.
+"""
+
+from __future__ import annotations
+
+from flows.console import hushed_imports
+from tasks.home import prepare_libraries
+
+
+def prepare_worker() -> None:
+    """Load TensorFlow quietly, and compute on one thread.
+
+    As many processes as jobs share the machine; and the number of threads changes the last bits.
+    """
+    prepare_libraries()
+    with hushed_imports():
+        import tensorflow as tf
+        from threadpoolctl import threadpool_limits
+
+        # Imported now, so that its linear algebra is limited as well.
+        import models.backtest  # noqa: F401
+    threadpool_limits(1)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def dask_setup(_server: object) -> None:
+    """Prepare one of Dask's processes; Dask calls it by this name."""
+    prepare_worker()
