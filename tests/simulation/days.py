@@ -48,25 +48,33 @@ class Days:
     def __init__(self, runner: subprocess.Popen[str], home: Path) -> None:
         self.runner, self.home = runner, home
 
-    def run(self, number: int, kill: str | None = None, **more: Any) -> int:
+    def run(self, number: int, kill: str | None = None) -> int:
         """Run day `number` with the candles up to it; returns the exit status."""
+        return self.run_at_once(number, 1, kill)[0]
+
+    def run_at_once(self, number: int, n: int, kill: str | None = None) -> list[int]:
+        """Run day `number` in `n` processes started together; returns their exit statuses."""
         csv = write_candles(self.home, number)
         recipe = OTHER if number % 6 == 5 else RECIPE
         job = {
             "home": str(self.home),
             "day": (FIRST_DAY + dt.timedelta(days=number)).isoformat(),
             "kill": kill,
-            "config": {"source": f"csv:{csv}", "recipe": recipe},
-            **more,
+            "at_once": n,
+            "config": {
+                "source": f"csv:{csv}",
+                "recipe": recipe,
+                "judging": {"bootstrap_samples": 100},
+            },
         }
         assert self.runner.stdin and self.runner.stdout
         self.runner.stdin.write(json.dumps(job) + "\n")
         self.runner.stdin.flush()
-        return int(json.loads(self.runner.stdout.readline())["status"])
+        return list(json.loads(self.runner.stdout.readline()))
 
-    def summary(self) -> dict[str, Any]:
-        """What the last day that ended returned."""
-        return json.loads((self.home / "last.json").read_text())
+    def summary(self, place: int = 0) -> dict[str, Any]:
+        """What the last day that ended returned, in the process of that place."""
+        return json.loads((self.home / f"last-{place}.json").read_text())
 
 
 @contextmanager
@@ -77,6 +85,7 @@ def start_runner(api_url: str, log: Path) -> Iterator[subprocess.Popen[str]]:
     environment = inherited | {
         "PREFECT_API_URL": api_url,
         "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
         "PYTHONPATH": str(ROOT),
         "BTC_HOME": str(log.parent),
     }
@@ -113,11 +122,12 @@ def end_state(home: Path) -> dict[str, Any]:
     before = os.environ.get("BTC_HOME")
     os.environ["BTC_HOME"] = str(home)
     try:
-        from tasks.ledger import read_ledger
+        from tasks.ledger import read_alarms, read_ledger
         from tasks.registry import read_history
 
         ledger = read_ledger(NAME).drop(columns="id")
         history = read_history(NAME).drop(columns="id")
+        alarms = read_alarms(NAME).drop(columns="id")
     finally:
         os.environ.pop("BTC_HOME") if before is None else os.environ.update(BTC_HOME=before)
     return {
@@ -127,6 +137,7 @@ def end_state(home: Path) -> dict[str, Any]:
         "runs": sorted((run.info.run_name, run.info.status) for run in runs),
         "history": _as_text(history),
         "ledger": _as_text(ledger.sort_values(["as_of", "step", "version", "kind"])),
+        "alarms": _as_text(alarms),
         "reports": sorted(path.name for path in (home / "reports").iterdir()),
         "rubbish": sorted(path.name for path in home.rglob(".*") if path.parent.name != "ph"),
     }

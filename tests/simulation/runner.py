@@ -2,7 +2,8 @@
 
 The parent imports everything once and forks before TensorFlow runs. It reads a job a line, as JSON,
 and answers with the child's exit status. A job may name a point at which the child kills itself
-with SIGKILL: "after STAGE", or "in STAGE" (a place inside it, see INSIDE).
+with SIGKILL: "after STAGE", or "in STAGE" (a place inside it, see INSIDE). Several children may do
+the same day at once.
 """
 
 from __future__ import annotations
@@ -40,10 +41,20 @@ INSIDE = {
     "in score, not committed": "tasks.ledger.score_forecasts",
     "in score": "tasks.forecasting.score_due",
 }
-STAGES = (
-    "ingest", "validate", "snapshot", "scale", "window", "find_start", "train", "evaluate", "refit",
-    "register", "decide_on", "report", "promote", "forecast_with_champion", "keep_ledger",
-)  # fmt: skip
+# The stages in their order, and the names of their functions.
+STAGES = {
+    name: name
+    for name in ("ingest", "validate", "snapshot", "scale", "window", "start", "train", "evaluate")
+} | {
+    "start": "find_start",
+    "refit": "refit",
+    "register": "register",
+    "decide": "decide_on",
+    "report": "report",
+    "promote": "promote",
+    "forecast": "forecast_with_champion",
+    "score": "keep_ledger",
+}
 # What a day imports late; once in the parent is cheaper than in every child.
 PRELOADED = (
     "flows.retrain",
@@ -59,7 +70,12 @@ PRELOADED = (
     "prefect.task_engine",
     "pyarrow.dataset",
 )
-POINTS = (*(f"after {stage}" for stage in STAGES), *INSIDE)
+# In the order of the day: what was passed before a kill is not done again after it.
+POINTS = tuple(
+    point
+    for stage in STAGES
+    for point in (*(at for at in INSIDE if at.split(",")[0] == f"in {stage}"), f"after {stage}")
+)
 
 
 def die_after(holder: object, name: str) -> None:
@@ -78,7 +94,7 @@ def arm(point: str) -> None:
         module, _, name = INSIDE[point].rpartition(".")
         die_after(importlib.import_module(module), name)
         return
-    name = point.removeprefix("after ")
+    name = STAGES[point.removeprefix("after ")]
     retrain, closing = (importlib.import_module(f"flows.{m}") for m in ("retrain", "closing"))
     die_after(getattr(retrain, name, None) or getattr(closing, name), "fn")
 
@@ -112,7 +128,7 @@ def skip_training() -> None:
     tasks.reporting.draw_plots = lambda *args: {}
 
 
-def run_day(job: dict) -> None:
+def run_day(job: dict, place: int) -> None:
     os.environ["BTC_HOME"] = job["home"]
     import tasks.registration
 
@@ -126,12 +142,27 @@ def run_day(job: dict) -> None:
     day = dt.date.fromisoformat(job["day"])
     clock = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(0, 20), tzinfo=dt.UTC)
     flow_run.scheduled_start_time = clock
-    if job.get("fake_training", True):
-        skip_training()
-    if job.get("kill"):
+    skip_training()
+    if job["kill"]:
         arm(job["kill"])
     summary = retrain(RetrainConfig.model_validate(job["config"]))
-    Path(job["home"], "last.json").write_text(json.dumps(summary))
+    Path(job["home"], f"last-{place}.json").write_text(json.dumps(summary))
+
+
+def fork_day(job: dict, place: int) -> int:
+    """Start a child that does the day; returns its process id."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        run_day(job, place)
+        status = 0
+    except BaseException:  # noqa: BLE001, the child must never go on as a second parent
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def main() -> None:
@@ -144,19 +175,9 @@ def main() -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         job = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                run_day(job)
-                status = 0
-            except BaseException:  # noqa: BLE001, the child must never go on as a second parent
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(status)
-        _, status = os.waitpid(child, 0)
-        print(json.dumps({"status": os.waitstatus_to_exitcode(status)}), flush=True)
+        children = [fork_day(job, place) for place in range(job["at_once"])]
+        ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps(ended), flush=True)
 
 
 if __name__ == "__main__":

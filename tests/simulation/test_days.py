@@ -7,7 +7,9 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,7 +19,9 @@ from tests.simulation.days import FIRST_DAY, Days, end_state, start_runner
 from tests.simulation.runner import POINTS
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(1500)]
-N_DAYS = 12
+N_DAYS = 30
+# The days on which the kills fall, four each; another recipe has come and gone by then.
+N_KILLED_DAYS = 9
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +38,29 @@ def runner(
         yield process
 
 
+@dataclass(frozen=True)
+class Undisturbed:
+    """Thirty days that nothing disturbed: the days, their state now and on the way."""
+
+    days: Days
+    on_the_way: dict[str, Any]
+    state: dict[str, Any]
+
+
 @pytest.fixture(scope="module")
-def undisturbed(runner: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(
+    runner: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory
+) -> Undisturbed:
     days = Days(runner, tmp_path_factory.mktemp("undisturbed"))
     for number in range(N_DAYS):
         assert days.run(number) == 0
-    return days.home
+        if number == N_KILLED_DAYS - 1:
+            on_the_way = end_state(days.home)
+    return Undisturbed(days, on_the_way, end_state(days.home))
 
 
-def test_ledger_is_complete_and_every_closed_target_is_scored(undisturbed: Path) -> None:
-    ledger = pd.DataFrame(end_state(undisturbed)["ledger"])
+def test_ledger_is_complete_and_every_closed_target_is_scored(undisturbed: Undisturbed) -> None:
+    ledger = pd.DataFrame(undisturbed.state["ledger"])
     assert len(ledger) == 3 * N_DAYS
     assert not ledger.duplicated(["as_of", "target_date"]).any()
     assert set(ledger["kind"]) == {"live"}
@@ -53,8 +70,10 @@ def test_ledger_is_complete_and_every_closed_target_is_scored(undisturbed: Path)
     assert (ledger.loc[closed, "naive_crps_bp"].astype(float) > 0).all()
 
 
-def test_each_day_has_one_version_whose_decision_is_what_the_alias_did(undisturbed: Path) -> None:
-    state = end_state(undisturbed)
+def test_each_day_has_one_version_whose_decision_is_what_the_alias_did(
+    undisturbed: Undisturbed,
+) -> None:
+    state = undisturbed.state
     assert [number for number, _ in state["versions"]] == list(range(1, N_DAYS + 1))
     assert all(tags["finished"] == "true" for _, tags in state["versions"])
     decided = [
@@ -69,27 +88,34 @@ def test_each_day_has_one_version_whose_decision_is_what_the_alias_did(undisturb
 
 
 def test_killed_days_end_as_undisturbed_ones(
-    runner: subprocess.Popen[str], undisturbed: Path, tmp_path: Path
+    runner: subprocess.Popen[str], undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     days = Days(runner, tmp_path / "killed")
-    queue = list(POINTS)
-    assert len(queue) >= 30
-    for number in range(N_DAYS):
-        share = -(-len(queue) // (N_DAYS - number))
-        for point in queue[:share]:
+    assert len(POINTS) >= 30
+    for number in range(N_KILLED_DAYS):
+        for point in POINTS[number::N_KILLED_DAYS]:
             assert days.run(number, kill=point) == -signal.SIGKILL, point
-        queue = queue[share:]
         assert days.run(number) == 0
-    killed, expected = end_state(days.home), end_state(undisturbed)
-    for part, value in expected.items():
+    killed = end_state(days.home)
+    for part, value in undisturbed.on_the_way.items():
         assert killed[part] == value, part
 
 
-def test_doing_a_day_again_changes_nothing(
-    runner: subprocess.Popen[str], undisturbed: Path
+def test_doing_a_day_again_changes_nothing(undisturbed: Undisturbed) -> None:
+    assert undisturbed.days.run(N_DAYS - 1) == 0
+    assert undisturbed.days.summary()["done_before"]
+    assert end_state(undisturbed.days.home) == undisturbed.state
+
+
+def test_of_two_retrains_at_once_one_does_the_day_and_the_other_says_so(
+    undisturbed: Undisturbed,
 ) -> None:
-    before = end_state(undisturbed)
-    days = Days(runner, undisturbed)
-    assert days.run(N_DAYS - 1) == 0
-    assert days.summary()["done_before"]
-    assert end_state(undisturbed) == before
+    days = undisturbed.days
+    assert days.run_at_once(N_DAYS, 2) == [0, 0]
+    skipped, done = sorted((days.summary(place) for place in (0, 1)), key=len)
+    assert skipped == {"skipped": "another retrain of BTC/USD is at work; this one ends"}
+    assert done["model_version"] == str(N_DAYS + 1)
+    before, after = undisturbed.state, end_state(days.home)
+    for part, n_more in (("versions", 1), ("runs", 1), ("snapshots", 1), ("ledger", 3)):
+        assert len(after[part]) == len(before[part]) + n_more, part
+    assert after["rubbish"] == []
