@@ -168,6 +168,7 @@ def fit_forecaster(
     scalers: Scalers,
     close: NDArray[np.float64],
     on_epoch: OnEpoch,
+    *,
     companions: tuple[ChunkData, ...] = (),
     start: keras.Model | None = None,
 ) -> tuple[Forecaster, Losses]:
@@ -244,7 +245,7 @@ def _fit_on_windows(
     on_epoch: OnEpoch,
     start: keras.Model | None,
 ) -> tuple[keras.Model, Losses]:
-    keras.utils.set_random_seed(recipe.seed)
+    tf.random.set_seed(recipe.seed)
     tf.config.experimental.enable_op_determinism()
     network = build_network(recipe, n_features)
     if start is not None:

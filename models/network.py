@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -27,30 +30,64 @@ def build_network(recipe: Recipe, n_features: int) -> keras.Model:
     Outputs are (batch, horizon) with the head 'point', and (batch, members, horizon, 3) with
     'student_t', see models/student.py. Members share the input and nothing else.
     """
+    seeds = _draw_seeds(recipe.seed)
     inputs = keras.Input((recipe.lookback, n_features))
     if recipe.head == "point":
-        last = _recurrent(recipe, inputs, 0)
-        outputs = keras.layers.Dense(recipe.horizon, activation=recipe.output_activation)(last)
+        last = _recurrent(recipe, inputs, 0, seeds)
+        outputs = _dense(recipe.horizon, seeds, activation=recipe.output_activation)(last)
         return keras.Model(inputs, outputs, name=recipe.cell)
     limited = keras.ops.clip(inputs, -INPUT_LIMIT, INPUT_LIMIT)
     heads = []
     for member in range(recipe.members):
-        last = _recurrent(recipe, limited, member)
-        head = keras.layers.Dense(recipe.horizon * N_PARAMETERS, name=f"head_{member}")(last)
+        last = _recurrent(recipe, limited, member, seeds)
+        head = _dense(recipe.horizon * N_PARAMETERS, seeds, name=f"head_{member}")(last)
         heads.append(keras.layers.Reshape((1, recipe.horizon, N_PARAMETERS))(head))
     outputs = keras.layers.Concatenate(axis=1)(heads) if len(heads) > 1 else heads[0]
     return keras.Model(inputs, outputs, name=recipe.cell)
 
 
-def _recurrent(recipe: Recipe, x: keras.KerasTensor, member: int) -> keras.KerasTensor:
+def _recurrent(
+    recipe: Recipe, x: keras.KerasTensor, member: int, seeds: Iterator[int]
+) -> keras.KerasTensor:
     """Give the last state of one member, (batch, units), with dropout and the dense layer."""
     for depth in range(recipe.layers):
         sequences = depth < recipe.layers - 1
         name = _layer_name(recipe, depth, member)
-        layer = _LAYERS[recipe.cell](recipe.units, return_sequences=sequences, name=name)
-        x = (keras.layers.Bidirectional(layer) if recipe.cell.startswith("bi") else layer)(x)
-    x = keras.layers.Dropout(recipe.dropout)(x)
-    return keras.layers.Dense(recipe.dense_units)(x) if recipe.dense_units else x
+        layer = _layer(recipe, seeds, return_sequences=sequences, name=name)
+        if recipe.cell.startswith("bi"):
+            # Given, since Keras' own copy of the layer would have the same seeds.
+            back = _layer(
+                recipe, seeds, return_sequences=sequences, name=f"{name}_back", go_backwards=True
+            )
+            layer = keras.layers.Bidirectional(layer, backward_layer=back)
+        x = layer(x)
+    x = keras.layers.Dropout(recipe.dropout, seed=next(seeds))(x)
+    return _dense(recipe.dense_units, seeds)(x) if recipe.dense_units else x
+
+
+def _layer(recipe: Recipe, seeds: Iterator[int], **more: Any) -> keras.layers.Layer:
+    return _LAYERS[recipe.cell](
+        recipe.units,
+        kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+        seed=next(seeds),
+        **more,
+    )
+
+
+def _dense(units: int, seeds: Iterator[int], **more: Any) -> keras.layers.Layer:
+    initializer = keras.initializers.GlorotUniform(next(seeds))
+    return keras.layers.Dense(units, kernel_initializer=initializer, **more)
+
+
+def _draw_seeds(seed: int) -> Iterator[int]:
+    """Seeds for everything random in a network.
+
+    Keras draws those that are not given from Python's `random`, which other threads use too.
+    """
+    rng = np.random.default_rng(seed)
+    while True:
+        yield int(rng.integers(2**31))
 
 
 def _layer_name(recipe: Recipe, depth: int, member: int) -> str:

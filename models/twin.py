@@ -33,6 +33,7 @@ def fit_serving(
     recipe: Recipe,
     candles: pd.DataFrame,
     on_epoch: OnEpoch,
+    *,
     companions: Sequence[pd.DataFrame] = (),
     start: keras.Model | None = None,
 ) -> tuple[Forecaster, dict[str, list[float]]]:
@@ -63,6 +64,7 @@ def predict_twin(
     recipe: Recipe,
     candles: pd.DataFrame,
     judging: Judging,
+    *,
     companions: Sequence[pd.DataFrame] = (),
     start: keras.Model | None = None,
 ) -> pd.DataFrame:
@@ -159,6 +161,6 @@ def _fit(
     last_day = candles["open_time"].iloc[fold.train_rows[-1]]
     others = make_companions(recipe, names, companions, scalers, last_day)
     forecaster, losses = fit_forecaster(
-        recipe, names, windows, scalers, close, on_epoch, others, start
+        recipe, names, windows, scalers, close, on_epoch, companions=others, start=start
     )
     return forecaster, losses, fold

@@ -208,8 +208,8 @@ def _champion_twin(
             recipe,
             read_frame(snapshot.candles_path),
             config.judging,
-            [read_frame(path) for path in companions.paths],
-            load_version(current, JUDGED).network if warm else None,
+            companions=[read_frame(path) for path in companions.paths],
+            start=load_version(current, JUDGED).network if warm else None,
         )
         scores = last_origins(
             score_origins(predictions, recipe.name), config.promotion.judged_origins

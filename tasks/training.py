@@ -54,8 +54,8 @@ def train(
             arrays.scalers,
             arrays.close,
             progress.on_epoch,
-            others,
-            _network(start, JUDGED),
+            companions=others,
+            start=_network(start, JUDGED),
         )
     folder = scaled.folder.with_name(JUDGED)
     with whole_folder(folder) as temporary:
@@ -80,8 +80,8 @@ def refit(
                 recipe,
                 read_frame(snapshot.candles_path),
                 progress.on_epoch,
-                [read_frame(path) for path in companions.paths],
-                _network(start, SERVING),
+                companions=[read_frame(path) for path in companions.paths],
+                start=_network(start, SERVING),
             )
     folder = trained.folder.with_name(SERVING)
     with whole_folder(folder) as temporary:

@@ -85,7 +85,7 @@ class Stages:
             self.arrays.scalers,
             self.arrays.close,
             lambda epoch, losses: None,
-            start,
+            start=start,
         )
 
 

@@ -89,7 +89,7 @@ def test_the_run_is_the_twin_of_its_recipe_bit_for_bit(taught: Run) -> None:
     config = RetrainConfig.model_validate(taught.summary["config"])
     friend = pd.read_parquet(companion_of(taught))
     candles = snapshot_of(taught)
-    again = predict_twin(config.recipe, candles, config.judging, [friend])
+    again = predict_twin(config.recipe, candles, config.judging, companions=[friend])
     found = pd.read_parquet(taught.summary["artifacts"]["predictions"])
     mine = found[found["model"] == "gru"].reset_index(drop=True)
     columns = [name for name in again if name.startswith("q")]

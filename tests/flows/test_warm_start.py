@@ -124,14 +124,14 @@ def test_each_network_goes_on_from_its_own_parent(
         pairs = zip(left.get_weights(), right.get_weights(), strict=True)
         return all(np.array_equal(a, b) for a, b in pairs)
 
-    serving = fit_serving(recipe, candles, lambda *_: None, load_version(parent).network)[0]
+    serving = fit_serving(recipe, candles, lambda *_: None, start=load_version(parent).network)[0]
     assert same(load_version(version).network, serving.network)
     # What was judged are the predictions of a twin of the judged parent, not of the serving one.
     ours = read_frame(Path(run(1, WARM)["artifacts"]["predictions"]))
     ours = ours[ours["model"] == recipe.name].reset_index(drop=True)
     for part, expected in ((JUDGED, True), (SERVING, False)):
         start = load_version(parent, part).network
-        theirs = predict_twin(recipe, candles, Judging(), start)
+        theirs = predict_twin(recipe, candles, Judging(), start=start)
         assert np.array_equal(ours["q0.5"], theirs["q0.5"]) is expected
 
 

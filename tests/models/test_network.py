@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import get_args
 
 import numpy as np
@@ -115,6 +116,21 @@ def test_shapes_and_the_order_of_the_layers(tiny_recipe, cell):
     kinds = [type(layer).__name__ for layer in network.layers]
     recurrent = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}.get(cell, "Bidirectional")
     assert kinds == ["InputLayer", recurrent, "Dropout", "Dense", "Dense"]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_weights_hang_on_the_recipe_s_seed_alone_and_no_two_kernels_are_alike(tiny_recipe, cell):
+    """Python's own random numbers are everybody's: another thread may draw in between."""
+    built = []
+    for noise, seed in ((1, 7), (2, 7), (1, 8)):
+        random.seed(noise)
+        recipe = tiny_recipe(cell, layers=2, dense_units=3, seed=seed)
+        weights = build_network(recipe, 5).get_weights()
+        # Biases are zeros and ones.
+        built.append([array.tobytes() for array in weights if not set(array.flat) <= {0, 1}])
+    first, again, other = built
+    assert first == again
+    assert len({*first, *other}) == 2 * len(first) >= 12
 
 
 def test_the_assignment_has_as_many_weights_as_in_class():

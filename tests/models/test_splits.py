@@ -42,8 +42,9 @@ def test_hand_computed_fold():
 
 def test_long_histories_validate_on_the_newest_thousand_origins_and_train_on_the_rest():
     fold = make_fold(
-        40_000, first_row=0, lookback=1, horizon=1, test_share=0.2, validation_share=0.1
-    )
+        40_000, first_row=0, lookback=1, horizon=1, test_share=0.2, validation_share=0.1,
+        least_past=0,
+    )  # fmt: skip
     assert fold.validation == range(fold.test.start - MAX_VALIDATION, fold.test.start)
     assert fold.train == range(fold.validation.start)
     serving = make_serving_fold(40_000, first_row=0, lookback=1, horizon=1, validation_share=0.1)

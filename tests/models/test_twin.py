@@ -36,16 +36,16 @@ def changed_after(frame, day):
 
 def answers(recipe, candles, companions):
     """What the twin forecasts, and the weights that serve, as bytes."""
-    frame = predict_twin(recipe, candles, Judging(), companions)
+    frame = predict_twin(recipe, candles, Judging(), companions=companions)
     twin = frame.select_dtypes("float64").to_numpy().tobytes()
-    serving, _ = fit_serving(recipe, candles, lambda epoch, losses: None, companions)
+    serving, _ = fit_serving(recipe, candles, lambda epoch, losses: None, companions=companions)
     return twin, b"".join(np.asarray(w).tobytes() for w in serving.network.get_weights())
 
 
 def test_a_companion_teaches_with_what_the_last_training_day_knew(recipe, candles, friend):
     first_row = first_complete_row(make_features(candles, recipe.features))
     common = {"first_row": first_row, "lookback": recipe.lookback, "horizon": recipe.horizon}
-    fold = make_fold(len(candles), test_share=0.15, validation_share=0.1, **common)
+    fold = make_fold(len(candles), test_share=0.15, validation_share=0.1, least_past=0, **common)
     serving = make_serving_fold(len(candles), validation_share=0.0, **common)
     alone = answers(recipe, candles, [])
     ours = answers(recipe, candles, [friend])
