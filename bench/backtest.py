@@ -11,14 +11,14 @@ import pandas as pd
 
 from models.backtest import LEVELS, group_spans, make_spans, predict_group
 from models.config import BacktestConfig, Judging
-from models.features import first_complete_row, make_features
+from models.features import make_features
 from models.forecaster import fit_forecaster
 from models.judge import judged_fold
 from models.network import build_network
 from models.recipe import Recipe
 from models.scaler import fit_scalers
 from models.student import student_t_loss
-from models.windows import WindowSet, make_targets, make_windows
+from models.windows import WindowSet, first_usable_row, make_targets, make_windows
 
 CLASSROOM_EPOCHS = 15
 ROWS = (3_700, 37_000, 370_000)
@@ -48,7 +48,7 @@ def _windows(recipe: Recipe, candles: pd.DataFrame) -> tuple[WindowSet, dict[str
     values = make_features(candles, recipe.features)
     close = candles["close"].to_numpy(dtype=np.float64)
     targets = make_targets(close, recipe.horizon, recipe.target)
-    fold = judged_fold(recipe, Judging(), len(candles), first_complete_row(values))
+    fold = judged_fold(recipe, Judging(), len(candles), first_usable_row(values, recipe.target))
     scalers = fit_scalers(recipe, values, targets, fold)
     windows = WindowSet(
         scalers.features.scale(values), scalers.targets.scale(targets), recipe.lookback, fold

@@ -95,7 +95,7 @@ def make_runner(kind: Runner, jobs: int, address: str | None) -> TaskRunner[Any]
     if kind == "processes":
         return ProcessPoolTaskRunner(max_workers=jobs, initializer=prepare_worker)
     try:
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
     except ImportError as error:
         raise InputError(
             "--runner dask: prefect-dask is not installed; pip install 'btc-daily[dask]'"

@@ -14,14 +14,14 @@ from models.chunks import ChunkData
 from models.companions import make_companions
 from models.errors import InputError
 from models.evaluation import quantile_column
-from models.features import first_complete_row, make_features, usable_features
+from models.features import make_features, usable_features
 from models.forecast import Forecast
 from models.forecaster import Forecaster, fit_forecaster, fit_forecasters
 from models.metrics import crps_from_quantiles
 from models.recipe import Recipe
 from models.scaler import Scalers, fit_scalers
 from models.splits import MAX_VALIDATION, Fold
-from models.windows import WindowSet, make_future, make_targets
+from models.windows import WindowSet, first_usable_row, make_future, make_targets
 
 EVEN_LEVELS = tuple(round(0.01 * i, 2) for i in range(1, 100))
 LEVELS = tuple(sorted({*EVEN_LEVELS, 0.025, 0.975}))
@@ -85,7 +85,7 @@ def predict_group(
     values = make_features(candles, names)
     close = candles["close"].to_numpy(dtype=np.float64)
     targets = make_targets(close, recipe.horizon, recipe.target)
-    folds = [_make_fold(recipe, span, first_complete_row(values)) for span in group]
+    folds = [_make_fold(recipe, span, first_usable_row(values, recipe.target)) for span in group]
     scalers = [fit_scalers(recipe, values, targets, fold) for fold in folds]
     if recipe.training == "windows":
         forecasters = [

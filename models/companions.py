@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from models.chunks import ChunkData
-from models.features import first_complete_row, make_features, needed_columns
+from models.features import make_features, needed_columns
 from models.recipe import Recipe
 from models.scaler import Scalers
-from models.windows import make_targets
+from models.windows import first_usable_row, make_targets
 
 
 def make_companions(
@@ -49,7 +49,7 @@ def make_companion(
     values = make_features(known, feature_names)
     close = known["close"].to_numpy(dtype=np.float64)
     targets = make_targets(close, recipe.horizon, recipe.target)
-    first = first_complete_row(values) + recipe.lookback - 1
+    first = first_usable_row(values, recipe.target) + recipe.lookback - 1
     train = range(first, len(known) - recipe.horizon)
     if len(train) + recipe.lookback - 1 < recipe.chunk_days:
         return None

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from models.blend import econometric_quantiles, first_origin
 from models.chunks import ChunkData, fit_on_chunks, run_members
 from models.errors import InputError
-from models.features import first_complete_row, make_features
+from models.features import make_features
 from models.forecast import Forecast
 from models.garch import Garch, fit_garch
 from models.network import build_network, get_member_weights, set_member_weights
 from models.recipe import Recipe
 from models.scaler import Scalers, scalers_from_dict
 from models.student import split_outputs, student_t_loss, student_t_quantiles
-from models.windows import WindowSet, make_windows, return_scale
+from models.windows import WindowSet, first_usable_row, make_windows, return_scale
 
 # A log return needs a positive price; a network that learns prices may go below.
 LEAST_PRICE_USD = 0.01
@@ -62,7 +62,7 @@ class Forecaster:
         origins = range(len(candles) - 1, len(candles)) if origins is None else origins
         candles = candles.iloc[: origins.stop]
         values = make_features(candles, self.feature_names)
-        first = self.first_origin(first_complete_row(values))
+        first = self.first_origin(first_usable_row(values, self.recipe.target))
         if len(candles) <= first or origins.start < first:
             raise InputError(
                 f"too few candles: row {origins.start} has not the {first} rows before it that "

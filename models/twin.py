@@ -19,14 +19,14 @@ from models.companions import make_companions
 from models.compare import diebold_mariano
 from models.config import Judging
 from models.evaluation import central_band, levels_of, quantile_column
-from models.features import first_complete_row, make_features, usable_features
+from models.features import make_features, usable_features
 from models.forecast import make_predictions
 from models.forecaster import Forecaster, OnEpoch, fit_forecaster
 from models.judge import judged_fold
 from models.recipe import Recipe
 from models.scaler import fit_scalers
 from models.splits import Fold, make_serving_fold
-from models.windows import WindowSet, make_future, make_targets
+from models.windows import WindowSet, first_usable_row, make_future, make_targets
 
 
 def fit_serving(
@@ -153,7 +153,7 @@ def _fit(
     features = make_features(candles, names)
     close = candles["close"].to_numpy(dtype=np.float64)
     targets = make_targets(close, recipe.horizon, recipe.target)
-    fold = split(len(candles), first_complete_row(features))
+    fold = split(len(candles), first_usable_row(features, recipe.target))
     scalers = fit_scalers(recipe, features, targets, fold)
     windows = WindowSet(
         scalers.features.scale(features), scalers.targets.scale(targets), recipe.lookback, fold

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.features import volatility_of_closes
+from models.features import EWMA_START, first_complete_row, volatility_of_closes
 from models.recipe import Target
 from models.splits import Fold
 
@@ -70,6 +70,15 @@ def make_targets(close: NDArray[np.float64], horizon: int, target: Target) -> ND
 def return_scale(close: NDArray[np.float64], horizon: int) -> NDArray[np.float64]:
     """EWMA volatility at each row times √step: (n, horizon), NaN for the first 20 rows."""
     return volatility_of_closes(close)[:, None] * np.sqrt(np.arange(1, horizon + 1))
+
+
+def first_usable_row(features: NDArray[np.float64], target: Target) -> int:
+    """Return the first row with complete features and the volatility that targets are divided by.
+
+    features (n, n_features). Raises ValueError as `first_complete_row` does.
+    """
+    warm_up = EWMA_START if target == "standardized_return" else 0
+    return max(first_complete_row(features), warm_up)
 
 
 def check_windows(windows: WindowSet) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import RetrainConfig
-from models.features import first_complete_row, make_features, usable_features
+from models.features import make_features, usable_features
 from models.judge import judged_fold
 from models.records import CandlesRecord, ScaledRecord, SnapshotRecord
 from models.scaler import Scalers, fit_scalers, scalers_from_dict
 from models.splits import Fold
-from models.windows import make_targets
+from models.windows import first_usable_row, make_targets
 from tasks.files import read_frame, whole_folder
 from tasks.stage import stage
 
@@ -41,7 +41,7 @@ def scale(candles: CandlesRecord, snapshot: SnapshotRecord, config: RetrainConfi
     features = make_features(frame, used)
     close = frame["close"].to_numpy(dtype=np.float64)
     targets = make_targets(close, recipe.horizon, recipe.target)
-    first_row = first_complete_row(features)
+    first_row = first_usable_row(features, recipe.target)
     fold = judged_fold(recipe, config.judging, len(frame), first_row)
     scalers = fit_scalers(recipe, features, targets, fold)
     folder = candles.path.with_name("scaled")

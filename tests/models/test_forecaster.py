@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from models.errors import InputError
 from models.forecaster import BLEND_DAYS, fit_blend, load_forecaster
 from models.recipe import Cell, Recipe, Target
+from models.sample import make_sample
 from models.windows import make_windows
 
 CELLS, TARGETS = get_args(Cell), get_args(Target)
@@ -100,6 +102,18 @@ def test_too_few_candles_are_refused_and_just_enough_are_not(fitted):
     with pytest.raises(InputError, match="row 35 has not the 36 rows before it"):
         forecaster.predict(stages.candles, range(35, 50))
     forecaster.predict(stages.candles, range(36, 50))
+
+
+def test_a_short_lookback_waits_for_the_volatility_of_its_target(run_stages, tiny_recipe):
+    """One feature that is there from the second day, and targets that need twenty."""
+    recipe = tiny_recipe("gru", "standardized_return", features=("log_return",))
+    frame = make_sample(dt.date(2024, 12, 31), n_days=400)
+    stages = run_stages(frame, recipe)
+    assert stages.arrays.fold.train.start == 20 + recipe.lookback - 1
+    forecaster = stages.fit()[0]
+    with pytest.raises(InputError, match="too few candles"):
+        forecaster.predict(frame[:20])
+    assert np.isfinite(forecaster.predict(frame).quantiles).all()
 
 
 def test_a_price_below_zero_is_no_error(fitted):
