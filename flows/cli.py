@@ -5,28 +5,33 @@ from __future__ import annotations
 import json
 import sys
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from flows import cli_ledger, cli_registry
-from flows.cli_backtest import CompanionsOption, backtest, list_companions
+from flows.cli_backtest import backtest
 from flows.cli_data import data, ingest, settle_source
-from flows.cli_ledger import check_writable
-from flows.console import (
+from flows.console import hushed_imports, print_forecast, print_summary, show_stages
+from flows.options import (
+    AsOfOption,
+    CompanionsOption,
+    ConfigOption,
+    ExchangeUrlOption,
     ExogenousOption,
-    hushed_imports,
-    print_forecast,
-    print_summary,
-    show_stages,
+    JsonFileOption,
+    SetOption,
+    SourceOption,
+    check_writable,
+    list_companions,
+    make_request,
 )
 from models.errors import InputError, RegistryError, SourceError
-from models.overrides import make_config, parse_exogenous
+from models.overrides import parse_exogenous
 from models.recipe import PRESETS, REPRODUCTION_LABEL, Recipe
-from tasks.files import read_config, write_text
+from tasks.files import write_text
 from tasks.home import prepare_environment
 
 app = typer.Typer(
@@ -62,16 +67,8 @@ app.command()(backtest)
 
 @app.command()
 def retrain(
-    source: Annotated[
-        str | None,
-        typer.Option(
-            help="exchange:ID, csv:PATH, sample (SYNTHETIC) or auto (exchange, else sample)."
-        ),
-    ] = None,
-    as_of: Annotated[
-        str | None,
-        typer.Option(help="UTC day, YYYY-MM-DD, of the newest candle to use; default: yesterday."),
-    ] = None,
+    source: SourceOption = None,
+    as_of: AsOfOption = None,
     cell: Annotated[
         str | None, typer.Option(help="Recurrent cell: rnn, lstm, gru, bilstm or bigru.")
     ] = None,
@@ -80,28 +77,22 @@ def retrain(
     ] = None,
     exogenous: ExogenousOption = None,
     companions: CompanionsOption = None,
-    exchange_url: Annotated[
-        str | None,
-        typer.Option(help="Base address in place of the exchange's own; or BTC_EXCHANGE_URL."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML, TOML or JSON file with configuration keys.")
-    ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="One configuration key, as in units=64; may be repeated."),
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the run's summary here, for machines.")
-    ] = None,
+    exchange_url: ExchangeUrlOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    json_file: JsonFileOption = None,
 ) -> None:
     """Retrain on all candles up to a day: judge, register and report the new model."""
-    values = read_config(config) if config else {}
-    options: dict[str, Any] = {"source": source, "as_of": as_of, "cell": cell, "preset": preset}
-    options |= {"exchange_url": exchange_url, "exogenous": parse_exogenous(exogenous)}
-    options |= {"companions": list_companions(companions)}
-    given = {key: value for key, value in options.items() if value is not None}
-    checked = make_config(values | given, assignments or [])
+    options = {
+        "source": source,
+        "as_of": as_of,
+        "cell": cell,
+        "preset": preset,
+        "exogenous": parse_exogenous(exogenous),
+        "companions": list_companions(companions),
+        "exchange_url": exchange_url,
+    }
+    checked = make_request(options, config, assignments)
     check_writable("--json", json_file)
     # Before TensorFlow is loaded and a Prefect server started; the flow checks the day again.
     checked, note = settle_source(checked)

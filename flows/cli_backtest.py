@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import logging
 import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +13,16 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from flows.console import ExogenousOption, StageLines, hushed_imports, show_stages
+from flows.console import StageLines, hushed_imports, show_stages
+from flows.options import (
+    CompanionsOption,
+    ExogenousOption,
+    JsonFileOption,
+    SymbolOption,
+    check_writable,
+    list_companions,
+    split_names,
+)
 from models.config import BASELINE_NAMES, BacktestConfig
 from models.errors import InputError
 from models.overrides import one_line, parse_exogenous
@@ -24,20 +32,12 @@ from tasks.home import prepare_environment
 
 DEFAULTS = BacktestConfig()
 
-CompanionsOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Other coins that share the training: a folder of CSV files, or sources with commas "
-        "between, as in exchange:binance:ETH/USDT."
-    ),
-]
-
 
 def backtest(
     source: Annotated[
         str, typer.Option(help="Where candles come from, as in retrain: sample or csv:PATH.")
     ] = DEFAULTS.source,
-    symbol: Annotated[str, typer.Option(help="What is forecast, as BASE/QUOTE.")] = DEFAULTS.symbol,
+    symbol: SymbolOption = DEFAULTS.symbol,
     start: Annotated[
         str | None, typer.Option(help="First day that is forecast, YYYY-MM-DD; default: 2 years.")
     ] = None,
@@ -76,9 +76,7 @@ def backtest(
             "workers with --preload flows.worker."
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the summary here, for machines.")
-    ] = None,
+    json_file: JsonFileOption = None,
 ) -> None:
     """Forecast every day of a stretch as if it were live, and score recipes against baselines."""
     config = make_backtest_config(
@@ -89,8 +87,8 @@ def backtest(
             "end": _day("end", end),
             "refit_days": refit_days,
             "rolling_days": rolling_days,
-            "recipes": _names(recipes),
-            "baselines": _names(baselines),
+            "recipes": split_names(recipes),
+            "baselines": split_names(baselines),
             "horizon": horizon,
             "companions": list_companions(companions) or (),
             "exogenous": parse_exogenous(exogenous) or (),
@@ -100,10 +98,7 @@ def backtest(
     )
     if runner not in ("processes", "dask"):
         raise InputError(f"--runner {runner}: expected processes or dask")
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise InputError(
-            f"--json {json_file}: the folder {json_file.absolute().parent} does not exist"
-        )
+    check_writable("--json", json_file)
     prepare_environment()
     with hushed_imports():
         from flows.backtest import backtest as flow
@@ -131,24 +126,6 @@ def _day(name: str, text: str | None) -> dt.date | None:
         return dt.date.fromisoformat(text) if text else None
     except ValueError as error:
         raise InputError(f"--{name} {text}: expected a day as YYYY-MM-DD") from error
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    return () if names == ("none",) else names
-
-
-def list_companions(text: str | None) -> tuple[str, ...] | None:
-    """Read what --companions was given; None for nothing. Raises InputError for an empty folder."""
-    if text is None:
-        return None
-    folder = Path(text)
-    if not folder.is_dir():
-        return _names(text)
-    found = tuple(f"csv:{path}" for path in sorted(folder.glob("*.csv")))
-    if not found:
-        raise InputError(f"--companions {text}: expected a folder with .csv files, found none")
-    return found
 
 
 def _print_summary(summary: dict[str, Any], ui_command: str) -> None:

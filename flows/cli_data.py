@@ -12,15 +12,22 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows.options import (
+    AsOfOption,
+    ConfigOption,
+    ExchangeUrlOption,
+    SetOption,
+    SourceOption,
+    make_request,
+)
 from models.calendar import newest_closed_day, resolve_as_of
 from models.candle_table import REVISION_SCHEMA, frame_from_table
 from models.candles import check_candles, digest_candles
 from models.config import RepairPolicy, RetrainConfig
 from models.crosscheck import QUARANTINE_SCHEMA
 from models.errors import InputError
-from models.overrides import make_config
 from models.records import Fault, as_faults, report_rows
-from tasks.files import read_config, write_text
+from tasks.files import write_text
 from tasks.home import check_home
 from tasks.snapshot_list import list_snapshots
 from tasks.sources import fetch_candles
@@ -29,37 +36,21 @@ from tasks.store import QUARANTINE, REVISIONS, CandleStore, list_stores
 
 data = typer.Typer(help="Look at stored candles and snapshots.", no_args_is_help=True)
 
-SourceOption = Annotated[str, typer.Option(help="Source, if there are several: exchange:ID.")]
-SymbolOption = Annotated[str, typer.Option(help="Symbol, if there are several: BTC/USD.")]
+StoredSource = Annotated[str, typer.Option(help="Source, if there are several: exchange:ID.")]
+StoredSymbol = Annotated[str, typer.Option(help="Symbol, if there are several: BTC/USD.")]
 
 
 def ingest(
-    source: Annotated[
-        str | None,
-        typer.Option(help="exchange:ID (bitstamp, kraken, … any of ccxt), auto, csv:PATH, sample."),
-    ] = None,
+    source: SourceOption = None,
     symbol: Annotated[str | None, typer.Option(help="What to fetch, as BASE/QUOTE.")] = None,
-    as_of: Annotated[
-        str | None,
-        typer.Option(help="UTC day, YYYY-MM-DD, of the newest candle; default: yesterday."),
-    ] = None,
-    exchange_url: Annotated[
-        str | None,
-        typer.Option(help="Base address in place of the exchange's own; or BTC_EXCHANGE_URL."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML, TOML or JSON file with configuration keys.")
-    ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="One configuration key, as in cross_check=exchange:kraken."),
-    ] = None,
+    as_of: AsOfOption = None,
+    exchange_url: ExchangeUrlOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
 ) -> None:
     """Fetch the candles that are missing, check them, and store them."""
     options = {"source": source, "symbol": symbol, "as_of": as_of, "exchange_url": exchange_url}
-    given = {key: value for key, value in options.items() if value is not None}
-    values = read_config(config) if config else {}
-    wanted = make_config({"source": "auto"} | values | given, assignments or [])
+    wanted = make_request(options, config, assignments, defaults={"source": "auto"})
     check_home()
     wanted, note = settle_source(wanted)
     newest_closed = newest_closed_day(dt.datetime.now(dt.UTC))
@@ -91,8 +82,8 @@ def settle_source(config: RetrainConfig) -> tuple[RetrainConfig, str]:
 
 @data.command()
 def show(
-    source: SourceOption = "",
-    symbol: SymbolOption = "",
+    source: StoredSource = "",
+    symbol: StoredSymbol = "",
     last: Annotated[int, typer.Option(min=0, help="How many of the newest days to list.")] = 5,
 ) -> None:
     """Show what is stored: how much, the newest candles, and the newest revisions."""
@@ -119,7 +110,7 @@ def _cell(value: object) -> str:
 
 
 @data.command()
-def check(source: SourceOption = "", symbol: SymbolOption = "") -> None:
+def check(source: StoredSource = "", symbol: StoredSymbol = "") -> None:
     """Check stored candles as a retrain would; exit with 2 if it would refuse them."""
     today = newest_closed_day(dt.datetime.now(dt.UTC))
     refused = []
@@ -161,8 +152,8 @@ def snapshots() -> None:
 @data.command()
 def export(
     file: Annotated[Path, typer.Argument(help="CSV file to write.")],
-    source: SourceOption = "",
-    symbol: SymbolOption = "",
+    source: StoredSource = "",
+    symbol: StoredSymbol = "",
 ) -> None:
     """Write one store's candles as CSV: date,open,high,low,close,volume."""
     stores = _chosen(source, symbol)

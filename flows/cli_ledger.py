@@ -11,12 +11,24 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli_data import settle_source
-from flows.cli_registry import JsonOption, SymbolOption, SyntheticOption
-from flows.console import ExogenousOption, hushed_imports, print_forecast, show_stages
+from flows.console import hushed_imports, print_forecast, show_stages
+from flows.options import (
+    AsOfOption,
+    ConfigOption,
+    ExogenousOption,
+    JsonFileOption,
+    JsonOption,
+    SetOption,
+    SourceOption,
+    SymbolOption,
+    SyntheticOption,
+    check_writable,
+    make_request,
+)
 from models.errors import InputError
 from models.naming import model_name
-from models.overrides import make_config, parse_exogenous
-from tasks.files import read_config, write_text
+from models.overrides import parse_exogenous
+from tasks.files import write_text
 from tasks.home import prepare_environment
 
 ledger_app = typer.Typer(
@@ -32,36 +44,22 @@ def register_commands(app: typer.Typer) -> None:
 
 
 def forecast(
-    source: Annotated[
-        str | None,
-        typer.Option(help="exchange:ID, auto, csv:PATH, or sample (SYNTHETIC); as in retrain."),
-    ] = None,
-    as_of: Annotated[
-        str | None, typer.Option(help="UTC day, YYYY-MM-DD, to forecast from; default: yesterday.")
-    ] = None,
+    source: SourceOption = None,
+    as_of: AsOfOption = None,
     exogenous: ExogenousOption = None,
     below: Annotated[
         float | None, typer.Option(min=0.01, help="Add the probability of a price below this, USD.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML, TOML or JSON file with configuration keys.")
-    ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="One configuration key, as in max_age_days=5; repeatable."),
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the forecast here as JSON.")
-    ] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    json_file: JsonFileOption = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="Write the table here as CSV.")
     ] = None,
 ) -> None:
     """Forecast the next days with the champion, and score what was forecast before."""
-    values = read_config(config) if config else {}
     options = {"source": source, "as_of": as_of, "exogenous": parse_exogenous(exogenous)}
-    given = {key: value for key, value in options.items() if value}
-    checked = make_config(values | given, assignments or [])
+    checked = make_request(options, config, assignments)
     for option, path in (("--json", json_file), ("--csv", csv_file)):
         check_writable(option, path)
     checked, note = settle_source(checked)
@@ -131,12 +129,6 @@ def export_ledger(
     else:
         write_frame(rows, file)
     print(f"{len(rows):,} rows in {file}")
-
-
-def check_writable(option: str, path: Path | None) -> None:
-    """Raise InputError unless the folder of a file to be written exists."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise InputError(f"{option} {path}: the folder {path.absolute().parent} does not exist")
 
 
 def _read(name: str) -> Any:

@@ -12,16 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.console import hushed_imports
+from flows.options import JsonOption, SymbolOption, SyntheticOption, WhyOption
 from models.errors import InputError
 from models.naming import model_name
 from tasks.home import prepare_environment
-
-SymbolOption = Annotated[str, typer.Option(help="What is forecast, as BASE/QUOTE.")]
-SyntheticOption = Annotated[
-    bool, typer.Option("--synthetic", help="The models of the SYNTHETIC sample.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
-WhyOption = Annotated[str, typer.Option("--why", help="The reason, kept in the history.")]
 
 models_app = typer.Typer(
     help="List the versions with scores, decisions and aliases, or show one.",

@@ -8,19 +8,10 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
-
-ExogenousOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Daily series that the network reads too: NAME=PATH of a CSV file with date and "
-        "value, or '{name: …, path: …, column: …}'; may be repeated."
-    ),
-]
 
 
 class StageLines(logging.Handler):
