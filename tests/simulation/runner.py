@@ -108,7 +108,9 @@ def skip_training() -> None:
     from models.forecaster import Forecaster
     from models.network import build_network
 
-    def fake_fit(recipe, names, windows, scalers, close, on_epoch):  # type: ignore[no-untyped-def]
+    def fake_fit(  # type: ignore[no-untyped-def]
+        recipe, names, windows, scalers, close, on_epoch, **_
+    ):
         network = build_network(recipe, len(names))
         generator = np.random.default_rng(recipe.seed)
         network.set_weights(
