@@ -48,10 +48,11 @@ def list_models(
         print(json.dumps(facts, indent=2))
         return
     if not facts:
-        print(f"{name} has no version yet; run `btc retrain`")
+        print(f"{name} has no version yet; {registry.say_where_to_look(client, name)}")
         return
     columns = ("version", "as of", "cell", "CRPS bp", "naive bp", "decision", "aliases")
-    table = Table(*columns, title=name, title_justify="left")
+    title = f"{name}; CRPS is the mean of all steps"
+    table = Table(*columns, title=title, title_justify="left")
     for fact in facts:
         decision = f"{fact['decision'] or '-'}{' (unproven)' if fact['unproven'] else ''}"
         scores = [_number(fact[key]) for key in ("crps_bp", "naive_crps_bp")]

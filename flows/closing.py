@@ -22,4 +22,4 @@ def forecast_and_score(
     """Forecast the next days with the champion, and score what was forecast before."""
     outlook = forecast_with_champion(config, frozen, newest_closed, now, below_usd, trouble)
     kept = keep_ledger(config, frozen, outlook, now)
-    return summarize_forecast(outlook, kept, config.symbol, frozen.synthetic)
+    return summarize_forecast(outlook, kept, config.symbol, frozen.synthetic, below_usd)

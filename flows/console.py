@@ -94,11 +94,11 @@ def print_forecast(summary: Mapping[str, Any]) -> None:
     title = f"{label}{summary['symbol']} from {summary['as_of']}, {summary['kind']}"
     title += f", by {summary['model']} version {summary['version']}"
     rows = summary["rows"]
-    below = "p_below" in rows[0]
+    below = [f"below {summary['below_usd']:,.0f}"] if "p_below" in rows[0] else []
     bands = [band for band in (50, 80, 90, 95) if f"low_{band}" in rows[0]]
     columns = ["day", "median USD", *(f"{band} % band" for band in bands), "up", "beyond ±5 %"]
     table = Table(title=title, title_justify="left")
-    for i, name in enumerate([*columns, *(["below"] if below else [])]):
+    for i, name in enumerate([*columns, *below]):
         table.add_column(name, justify="right" if i else "left", no_wrap=True)
     for row in rows:
         chances = [f"{row[key]:.0%}" for key in ("p_up", "p_move_5")]

@@ -205,8 +205,8 @@ def _proof(challenger: Challenger) -> str:
 
 def _against_naive(challenger: Challenger) -> str:
     return (
-        f"CRPS {challenger.crps_bp:.2f} bp, naive's {challenger.naive_crps_bp:.2f} bp "
-        f"on {challenger.n_days} days"
+        f"CRPS {challenger.crps_bp:.2f} bp, naive's {challenger.naive_crps_bp:.2f} bp, "
+        f"the mean of all steps on {challenger.n_days} days"
     )
 
 

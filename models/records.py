@@ -69,7 +69,7 @@ class CheckedRecord(Record):
     repairs: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.n_rows:,} good; {len(self.findings)} findings, {len(self.repairs)} repairs"
+        return f"{self.n_rows:,} good; findings: {len(self.findings)}, repairs: {len(self.repairs)}"
 
 
 class SnapshotRecord(Record):
@@ -128,7 +128,7 @@ class ScaledRecord(Record):
 
     def __str__(self) -> str:
         left = f"; left out {', '.join(self.features_left_out)}" if self.features_left_out else ""
-        return f"{', '.join(self.features_used)} on {self.n_train_rows:,} training rows{left}"
+        return f"features: {len(self.features_used)}, on {self.n_train_rows:,} training rows{left}"
 
 
 class StartRecord(Record):
@@ -168,7 +168,7 @@ class ForecasterRecord(Record):
 
     def __str__(self) -> str:
         return (
-            f"{len(self.losses['loss'])} epochs, best val_loss {min(self.losses['val_loss']):.4f}"
+            f"epochs: {len(self.losses['loss'])}, best val_loss {min(self.losses['val_loss']):.4f}"
         )
 
 

@@ -183,10 +183,10 @@ def _data_section(summary: Mapping[str, Any]) -> str:
 
 
 def _model_section(summary: Mapping[str, Any]) -> str:
-    aliases = ", ".join(f"@{_text(alias)}" for alias in summary["aliases"]) or "no alias"
+    # Aliases move after the report, last of all: the decision above says what they will be.
     facts = [
         f"Registered as {_code(summary['registered_model'])}, version "
-        f"{_text(summary['model_version'])}, {aliases}",
+        f"{_text(summary['model_version'])}",
         f"Experiment {_code(summary['experiment'])}, run {_code(summary['run_id'])}",
     ]
     recipe = [[_text(key), _text(_plain(value))] for key, value in summary["recipe"].items()]

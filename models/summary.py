@@ -63,13 +63,18 @@ def make_summary(
 
 
 def summarize_forecast(
-    outlook: OutlookRecord, kept: LedgerRecord, symbol: str, synthetic: bool
+    outlook: OutlookRecord,
+    kept: LedgerRecord,
+    symbol: str,
+    synthetic: bool,
+    below_usd: float | None,
 ) -> dict[str, Any]:
     """Gather a day's forecast and what the ledger took in, as JSON types."""
     facts = outlook.model_dump(mode="json", exclude={"seconds", "n_new"})
     return {
         "symbol": symbol,
         "synthetic": synthetic,
+        "below_usd": below_usd,
         **facts,
         "ledger": {
             "new": outlook.n_new,

@@ -116,7 +116,7 @@ def _age_notes(snapshot: SnapshotRecord, wanted: dt.date, watch: Watch) -> list[
     if age > watch.max_age_days:
         raise NoForecastError(
             f"{told}; at most {watch.max_age_days} are allowed (max_age_days): bring the candles "
-            "up to date"
+            f"up to date, or forecast as of that day (--as-of {snapshot.as_of})"
         )
     return [f"No fresh candle: {told}."]
 

@@ -36,9 +36,16 @@ def find_version(client: MlflowClient, name: str, number: str) -> ModelVersion:
     """One version by its number; raises InputError that names those there are."""
     versions = {str(version.version): version for version in find_versions(client, name)}
     if number not in versions:
-        known = ", ".join(versions) or "none yet; run `btc retrain`"
+        known = ", ".join(versions) or f"none yet; {say_where_to_look(client, name)}"
         raise InputError(f"{name} has no version {number!r}; known: {known}")
     return versions[number]
+
+
+def say_where_to_look(client: MlflowClient, name: str) -> str:
+    """What somebody can do who looks for a model that has no version."""
+    if find_versions(client, f"{name}-synthetic"):
+        return "those of the SYNTHETIC sample show with --synthetic"
+    return "run `btc retrain`"
 
 
 def find_named(client: MlflowClient, name: str, which: str) -> ModelVersion:
@@ -47,7 +54,7 @@ def find_named(client: MlflowClient, name: str, which: str) -> ModelVersion:
         return find_version(client, name, which)
     found = _find_alias(client, name, which)
     if found is None:
-        raise InputError(f"{name} has no {which} yet; run `btc retrain`")
+        raise InputError(f"{name} has no {which} yet; {say_where_to_look(client, name)}")
     return found
 
 

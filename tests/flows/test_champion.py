@@ -236,7 +236,7 @@ def test_retrain_on_old_candles_ends_well_and_only_its_forecast_is_refused(
     assert summary["decision"]["action"] == "promote"
     assert summary["forecast"]["refused"].endswith(
         f"is that of {date(5)}, 4 days old; at most 3 are allowed (max_age_days): "
-        "bring the candles up to date"
+        f"bring the candles up to date, or forecast as of that day (--as-of {date(5)})"
     )
     assert read_ledger(NAME).empty
 

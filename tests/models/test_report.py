@@ -107,9 +107,9 @@ def test_synthetic_and_reproduction_are_labelled_at_the_top(summary):
 
 def test_empty_lists_and_undefined_numbers_have_words(summary):
     echo = {"correlation_today": None, "correlation_yesterday": None, "is_echo": False}
-    empty = {key: [] for key in ("findings", "repairs", "features_left_out", "aliases")}
+    empty = {key: [] for key in ("findings", "repairs", "features_left_out")}
     text = report.render_summary(summary | empty | {"echo": echo})
-    for expected in ("Findings: none", "Repairs: none", "Features left out: none", "no alias"):
+    for expected in ("Findings: none", "Repairs: none", "Features left out: none"):
         assert expected in text
     assert "correlation of n/a" in text
     assert "None" not in text
