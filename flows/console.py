@@ -89,7 +89,7 @@ def print_forecast(summary: Mapping[str, Any]) -> None:
         return
     console = Console(highlight=False, soft_wrap=True)
     # A pipe counts as 80 columns wide, where the table would fold every number.
-    console.width = max(console.width, 130)
+    console.width = max(console.width, 150)
     label = "SYNTHETIC; " if summary["synthetic"] else ""
     title = f"{label}{summary['symbol']} from {summary['as_of']}, {summary['kind']}"
     title += f", by {summary['model']} version {summary['version']}"
