@@ -74,7 +74,7 @@ def test_summary_says_everything(summary):
         "Features left out: `log_range`",
         "Repairs: filled 2020-01-01",
         "warning: gap, 2 days missing",
-        "version 3, @challenger",
+        "version 3",
         "| train | 12.50 |",
         "| all | 12.75 |",
         "| lookback | 40 |",
