@@ -160,7 +160,7 @@ def _unit(
     **shared: Any,
 ) -> Unit:
     content = {
-        "code": _code_digest(),
+        "code": digest_code(),
         "candles": snapshot.sha256,
         "name": name,
         "recipe": recipe.digest() if recipe else shared["refit_days"],
@@ -181,11 +181,12 @@ def _unit(
     )
 
 
-def _code_digest() -> str:
-    """Content of all of models/: a change there makes what was known unknown."""
+def digest_code(root: Path = Path(models.__file__).parent) -> str:
+    """SHA-256 of the code under `root`, names and contents; a change invalidates cached units."""
     digest = hashlib.sha256()
-    for path in sorted(Path(models.__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
