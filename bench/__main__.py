@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 from pathlib import Path
 
-from tasks.home import prepare_environment
+from tasks.storage.home import prepare_environment
 
 
 def main() -> None:

@@ -9,16 +9,17 @@ import keras
 import numpy as np
 import pandas as pd
 
-from models.backtest import LEVELS, group_spans, make_spans, predict_group
-from models.config import BacktestConfig, Judging
-from models.features import make_features
-from models.forecaster import fit_forecaster
-from models.judge import judged_fold
-from models.network import build_network
-from models.recipe import Recipe
-from models.scaler import fit_scalers
-from models.student import student_t_loss
-from models.windows import WindowSet, first_usable_row, make_targets, make_windows
+from models.config.flows import BacktestConfig
+from models.config.judging import Judging
+from models.config.recipe import Recipe
+from models.forecasters.forecaster import fit_forecaster
+from models.forecasters.walk_forward import LEVELS, group_spans, make_spans, predict_group
+from models.learning.features import make_features
+from models.learning.network import build_network
+from models.learning.scaler import fit_scalers
+from models.learning.student_t import student_t_loss
+from models.learning.windows import WindowSet, first_usable_row, make_targets, make_windows
+from models.scoring.holdout import judged_fold
 
 CLASSROOM_EPOCHS = 15
 ROWS = (3_700, 37_000, 370_000)

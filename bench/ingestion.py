@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from models.candle_table import candle_schema, digest_table
-from models.config import Ingestion
+from models.config.data import Ingestion
+from models.data.store_table import candle_schema, digest_table
 from tasks.sources.collection import collect_candles
 from tasks.sources.exchange import ExchangeClient
-from tasks.store import CandleStore
+from tasks.storage.candle_store import CandleStore
 from tests.replay.exchange import ReplayExchange
 from tests.replay.market import made_candles
 

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.config import Promotion
-from models.promotion import Challenger, Champion, decide
-from models.recipe import DEFAULT_LEVELS
-from models.sample import make_sample
-from models.scoring import score_forecasts
-from models.track_record import select_record, summarize_record
-from models.twin import compare_scores
-from tasks.ledger import read_ledger, record_forecasts, score_due
+from models.config.judging import Promotion
+from models.config.recipe import DEFAULT_LEVELS
+from models.data.sample import make_sample
+from models.decisions.promotion import Challenger, Champion, decide
+from models.scoring.ledger import score_forecasts, select_record, summarize_record
+from models.scoring.promotion import compare_scores
+from tasks.storage.ledger import read_ledger, record_forecasts, score_due
 
 N_DAYS, HORIZON, FIRST = 3650, 7, 600
 LAST_DAY = dt.date(2026, 6, 30)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from models.windows import make_windows
+from models.learning.windows import make_windows
 
 N_ROWS, LOOKBACK = 1_000_000, 100
 

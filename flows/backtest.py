@@ -11,18 +11,17 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from flows.worker import prepare_worker
-from models.calendar import newest_closed_day, resolve_as_of
-from models.config import BacktestConfig, RetrainConfig
+from models.config.flows import BacktestConfig, RetrainConfig
+from models.data.calendar import newest_closed_day, resolve_as_of
 from models.errors import InputError
 from models.records import seconds_by_stage
 from tasks.backtest import log_backtest, plan, predict_unit, score
-from tasks.companions import fetch_companions
-from tasks.files import discarded_after
-from tasks.home import check_home
-from tasks.ingestion import ingest
+from tasks.ingest import ingest
+from tasks.registry.connection import check_tracking
 from tasks.snapshot import snapshot
-from tasks.tracking import check_tracking
-from tasks.validation import validate
+from tasks.storage.files import discarded_after
+from tasks.storage.home import check_home
+from tasks.validate import validate
 
 Runner = Literal["processes", "dask"]
 
@@ -40,16 +39,14 @@ def backtest(config: BacktestConfig = BacktestConfig()) -> dict[str, Any]:  # no
         symbol=config.symbol,
         as_of=as_of,
         exogenous=config.exogenous,
-        companions=config.companions,
         repair=config.repair,
         ingestion=config.ingestion,
     )
     candles = ingest(asked, as_of)
     with discarded_after(candles.path.parent):
         checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
-        frozen = snapshot(candles, checked, config.symbol)
-    companions = fetch_companions(asked, as_of, newest_closed)
-    planned = plan(config, frozen, companions)
+        snapped = snapshot(candles, checked, config.symbol)
+    planned = plan(config, snapped)
 
     futures = [predict_unit.submit(unit) for unit in planned.units]
     for future in as_completed(futures):
@@ -58,13 +55,12 @@ def backtest(config: BacktestConfig = BacktestConfig()) -> dict[str, Any]:  # no
         get_run_logger().info(line, extra={"stage": "fold"})
     parts = [future.result() for future in futures]
 
-    scored = score(config, frozen, planned, parts)
-    logged = log_backtest(config, frozen, scored)
+    scored = score(config, snapped, planned, parts)
+    logged = log_backtest(config, snapped, scored)
     seconds = seconds_by_stage(
         ingest=candles,
         validate=checked,
-        snapshot=frozen,
-        companions=companions,
+        snapshot=snapped,
         plan=planned,
         score=scored,
         log=logged,
@@ -75,9 +71,9 @@ def backtest(config: BacktestConfig = BacktestConfig()) -> dict[str, Any]:  # no
     }
     return {
         "symbol": config.symbol,
-        "source": frozen.source,
-        "synthetic": frozen.synthetic,
-        "snapshot_sha256": frozen.sha256,
+        "source": snapped.source,
+        "synthetic": snapped.synthetic,
+        "snapshot_sha256": snapped.sha256,
         "config": config.model_dump(mode="json"),
         **json.loads(scored.summary_path.read_text()),
         "run_id": logged.run_id,

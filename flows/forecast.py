@@ -10,18 +10,18 @@ from prefect.runtime import flow_run
 
 from flows.closing import forecast_and_score
 from flows.retrain import retrain
-from models.calendar import newest_closed_day, resolve_as_of
-from models.config import RetrainConfig
+from models.config.flows import RetrainConfig
+from models.data.calendar import newest_closed_day, resolve_as_of
 from models.errors import InputError, RegistryError, SourceError
 from models.naming import model_name
 from models.records import SnapshotRecord
-from tasks.files import discarded_after
-from tasks.ingestion import ingest
-from tasks.lock import hold
+from tasks.ingest import ingest
 from tasks.preflight import check_request
 from tasks.snapshot import snapshot
-from tasks.snapshot_list import find_newest_snapshot
-from tasks.validation import validate
+from tasks.storage.files import discarded_after
+from tasks.storage.lock import hold
+from tasks.storage.snapshots import find_newest_snapshot
+from tasks.validate import validate
 
 
 @flow(name="forecast", flow_run_name="forecast-{config.source}")
@@ -41,8 +41,8 @@ def forecast(
     with hold(model_name(config.symbol, synthetic=False)) as mine:
         if not mine:
             return {"skipped": f"a retrain of {config.symbol} is at work, and will forecast"}
-        frozen, trouble = take_candles(config, as_of, newest_closed)
-        summary = forecast_and_score(config, frozen, newest_closed, scheduled, below_usd, trouble)
+        snapped, trouble = take_candles(config, as_of, newest_closed)
+        summary = forecast_and_score(config, snapped, newest_closed, scheduled, below_usd, trouble)
     if config.watch.retrain_on_drift and summary["new_alarms"]:
         summary["retrain"] = retrain_on_drift(config, as_of, summary["new_alarms"])
     return summary

@@ -9,34 +9,33 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.closing import forecast_and_score
-from models.calendar import newest_closed_day, resolve_as_of
-from models.config import RetrainConfig
+from models.config.flows import RetrainConfig
+from models.data.calendar import newest_closed_day, resolve_as_of
 from models.errors import NoForecastError
 from models.naming import model_name
 from models.records import (
-    NO_COMPANIONS,
     CandlesRecord,
     CheckedRecord,
-    CompanionsRecord,
     SnapshotRecord,
     seconds_by_stage,
 )
-from models.summary import with_aliases, with_forecast
-from tasks.companions import fetch_companions
-from tasks.evaluation import evaluate
-from tasks.files import discarded_after
-from tasks.ingestion import ingest
-from tasks.lock import hold
+from models.reporting.summaries import with_aliases, with_forecast
+from tasks.decide import decide_on
+from tasks.evaluate import evaluate
+from tasks.ingest import ingest
 from tasks.preflight import check_request
-from tasks.promotion import decide_on, promote
-from tasks.registration import find_finished, register
-from tasks.reporting import read_summary, report
-from tasks.scaling import scale
+from tasks.promote import promote
+from tasks.refit import refit
+from tasks.register import find_finished, register
+from tasks.report import read_summary, report
+from tasks.rival import rival
+from tasks.scale import scale
 from tasks.snapshot import snapshot
-from tasks.training import refit, train
-from tasks.validation import validate
-from tasks.warm_start import find_start
-from tasks.windowing import window
+from tasks.storage.files import discarded_after
+from tasks.storage.lock import hold
+from tasks.train import train
+from tasks.validate import validate
+from tasks.window import window
 
 
 @flow(name="retrain", flow_run_name="retrain-{config.source}-{config.recipe.cell}")
@@ -56,18 +55,15 @@ def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa:
         candles = ingest(config, as_of)
         with discarded_after(candles.path.parent):
             checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
-            frozen = snapshot(candles, checked, config.symbol)
-            companions = NO_COMPANIONS
-            if config.companions:
-                companions = fetch_companions(config, as_of, newest_closed)
-            finished = find_finished(config, frozen, companions)
+            snapped = snapshot(candles, checked, config.symbol)
+            finished = find_finished(config, snapped)
             summary = (
-                read_summary(frozen, finished)
+                read_summary(snapped, finished)
                 if finished
-                else make_version(config, candles, checked, frozen, companions, scheduled)
+                else make_version(config, candles, checked, snapped, scheduled)
             )
         try:
-            forecast = forecast_and_score(config, frozen, newest_closed, scheduled)
+            forecast = forecast_and_score(config, snapped, newest_closed, scheduled)
         except NoForecastError as refusal:
             forecast = {"refused": str(refusal), "seconds": {}}
     return with_forecast(summary, forecast)
@@ -77,33 +73,33 @@ def make_version(
     config: RetrainConfig,
     candles: CandlesRecord,
     checked: CheckedRecord,
-    frozen: SnapshotRecord,
-    companions: CompanionsRecord,
+    snapped: SnapshotRecord,
     now: dt.datetime,
 ) -> dict[str, Any]:
     """The stages that make a model version of a snapshot; the champion's alias moves last."""
-    scaled = scale(candles, frozen, config)
+    scaled = scale(candles, snapped, config)
     windows = window(scaled, config.recipe)
-    start = find_start(config, frozen, scaled)
-    trained = train(scaled, windows, frozen, companions, config.recipe, start)
-    judged = evaluate(trained, scaled, frozen, config.judging)
-    serving = refit(trained, frozen, companions, config.recipe, start)
-    version = register(config, checked, frozen, companions, scaled, start, trained, serving, judged)
-    decided = decide_on(config, frozen, companions, serving, judged, version)
+    holdout = train(windows, config.recipe)
+    evaluated = evaluate(holdout, windows, config.judging)
+    serving = refit(holdout, snapped, config.recipe)
+    version = register(config, checked, snapped, scaled, holdout, serving, evaluated)
+    known = rival(config, snapped, evaluated, version)
+    decided = decide_on(config, snapped, serving, evaluated, version, known)
     seconds = seconds_by_stage(
         ingest=candles,
         validate=checked,
-        snapshot=frozen,
-        **({"companions": companions} if companions.hashes else {}),
+        snapshot=snapped,
         scale=scaled,
         window=windows,
-        start=start,
-        train=trained,
-        evaluate=judged,
+        train=holdout,
+        evaluate=evaluated,
         refit=serving,
         register=version,
+        rival=known,
         decide=decided,
     )
-    reported = report(config, checked, frozen, scaled, trained, judged, version, decided, seconds)
+    reported = report(
+        config, checked, snapped, scaled, holdout, evaluated, version, decided, seconds
+    )
     promoted = promote(config, version, decided, now)
     return with_aliases(reported.complete_summary, promoted)

@@ -6,8 +6,8 @@ stand still while it loads TensorFlow to read the first fold, long enough to los
 
 from __future__ import annotations
 
-from flows.console import hushed_imports
-from tasks.home import prepare_libraries
+from flows.cli.console import hushed_imports
+from tasks.storage.home import prepare_libraries
 
 
 def prepare_worker() -> None:
@@ -21,7 +21,7 @@ def prepare_worker() -> None:
         from threadpoolctl import threadpool_limits
 
         # Imported now, so that its linear algebra is limited as well.
-        import models.backtest  # noqa: F401
+        import models.forecasters.walk_forward  # noqa: F401
     threadpool_limits(1)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.evaluation import Evaluation
-from models.recipe import REPRODUCTION_LABEL
+from models.config.recipe import REPRODUCTION_LABEL
+from models.scoring.holdout import Evaluation
 
 
 def model_name(symbol: str, synthetic: bool) -> str:

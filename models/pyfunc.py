@@ -15,10 +15,10 @@ from mlflow.models import ModelSignature
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-from models.candles import COLUMNS, is_exogenous
-from models.evaluation import quantile_column
-from models.features import needed_columns
-from models.forecaster import Forecaster, load_forecaster
+from models.data.candles import COLUMNS, is_exogenous
+from models.forecasters.forecaster import Forecaster, load_forecaster
+from models.forecasters.frame import quantile_column
+from models.learning.features import needed_columns
 
 
 class ForecastModel(PythonModel):

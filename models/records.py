@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from models.candles import Finding
-from models.promotion import Decision
+from models.data.candles import Finding
+from models.decisions.promotion import Decision
 
 
 class Record(BaseModel):
@@ -93,34 +92,11 @@ class SnapshotRecord(Record):
         return self.folder / "candles.parquet"
 
 
-class CompanionsRecord(Record):
-    """Companions' candles: SHA-256 by name, each in a file of its hash in `folder`."""
-
-    folder: Path = Path()
-    hashes: dict[str, str] = {}
-
-    def __str__(self) -> str:
-        return f"{len(self.hashes)} companions"
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The Parquet files with the candles."""
-        return tuple(self.folder / f"{sha256}.parquet" for sha256 in self.hashes.values())
-
-    @property
-    def digest(self) -> str:
-        """Short hash of names and candles; empty where there are none."""
-        text = "\n".join(f"{name} {sha256}" for name, sha256 in self.hashes.items())
-        return hashlib.sha256(text.encode()).hexdigest()[:12] if text else ""
-
-
-NO_COMPANIONS = CompanionsRecord()
-
-
 class ScaledRecord(Record):
     """Scaled features and targets, and the scalers, fitted on the training rows alone."""
 
     folder: Path
+    candles_path: Path
     features_used: tuple[str, ...]
     features_left_out: tuple[str, ...]
     n_train_rows: int
@@ -131,24 +107,10 @@ class ScaledRecord(Record):
         return f"features: {len(self.features_used)}, on {self.n_train_rows:,} training rows{left}"
 
 
-class StartRecord(Record):
-    """Where the weights come from: an earlier version's two networks, or drawn anew.
-
-    `judged_until` is the last day that the network to be judged may know, warm or cold.
-    """
-
-    judged_until: dt.date
-    version: str = ""
-    folder: Path | None = None
-
-    def __str__(self) -> str:
-        return f"warm, from version {self.version}" if self.version else "cold"
-
-
 class WindowsRecord(Record):
     """Which origins train, validate and test; windows are views on the scaled arrays."""
 
-    folder: Path
+    scaled: ScaledRecord
     lookback: int
     horizon: int
     n_train: int
@@ -198,6 +160,24 @@ class VersionRecord(Record):
         return f"{self.registered_model} version {self.version}{names}, run {self.run_id}"
 
 
+class RivalRecord(Record):
+    """Holdout scores of the challenger and, on the same days, of the champion's recipe.
+
+    `champion_path` is None without a champion, and where its recipe's scores are not known.
+    """
+
+    challenger_path: Path
+    version: str | None = None
+    champion_path: Path | None = None
+    trained: bool = False
+
+    def __str__(self) -> str:
+        if self.version is None:
+            return "no champion to compare with"
+        known = "trained on the same fold" if self.trained else "scores known"
+        return f"champion is version {self.version}, {known if self.champion_path else 'no scores'}"
+
+
 class DecisionRecord(Record):
     """What becomes of the version, and why."""
 
@@ -224,7 +204,7 @@ class OutlookRecord(Record):
 
 
 class LedgerRecord(Record):
-    """What the ledger took in, and the drift watch's alarms; see `models.drift.select_new`."""
+    """What the ledger took in, and the drift watch's alarms; see `models.decisions.drift_watch.select_new`."""
 
     n_caught_up: int = 0
     n_scored: int = 0

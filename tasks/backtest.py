@@ -16,29 +16,22 @@ from mlflow.entities import Metric, Param
 from pydantic import BaseModel, ConfigDict
 
 import models
-from models.backtest import (
-    LEVELS,
-    Span,
-    group_spans,
-    make_scored,
-    make_spans,
-    predict_group,
-)
-from models.backtest_figures import backtest_figures
-from models.baselines import predict_baseline
-from models.config import BacktestConfig
-from models.conformal import adapt_quantiles
+from models.config.flows import BacktestConfig
+from models.config.recipe import Recipe
 from models.errors import InputError
-from models.figures import render_png
+from models.forecasters.baselines import predict_baseline
+from models.forecasters.conformal import adapt_quantiles
+from models.forecasters.walk_forward import LEVELS, Span, group_spans, make_spans, predict_group
+from models.learning.windows import make_targets
 from models.naming import flatten, model_name
-from models.recipe import Recipe
-from models.records import CompanionsRecord, Record, SnapshotRecord
-from models.scores import summarise_backtest
-from models.windows import make_targets
-from tasks.files import read_frame, whole_file, write_frame, write_text
-from tasks.home import home
+from models.records import Record, SnapshotRecord
+from models.reporting.backtest_figures import backtest_figures
+from models.reporting.figures import render_png
+from models.scoring.backtest import make_scored, summarise_backtest
+from tasks.registry.connection import code_version, connect, find_experiment
 from tasks.stage import stage
-from tasks.tracking import code_version, connect, find_experiment
+from tasks.storage.files import read_frame, whole_file, write_frame, write_text
+from tasks.storage.home import home
 
 DEFAULT_DAYS = 730
 
@@ -58,7 +51,6 @@ class Unit(BaseModel):
     refit_days: int
     seed: int
     candles: Path
-    companions: tuple[Path, ...]
     path: Path
 
 
@@ -108,9 +100,7 @@ class LoggedRecord(Record):
 
 
 @stage("plan")
-def plan(
-    config: BacktestConfig, snapshot: SnapshotRecord, companions: CompanionsRecord
-) -> PlanRecord:
+def plan(config: BacktestConfig, snapshot: SnapshotRecord) -> PlanRecord:
     """Cut the days asked for into folds and units of work."""
     days = read_frame(snapshot.candles_path)["open_time"].dt.date.to_numpy()
     start = config.start or days[-1] - dt.timedelta(days=DEFAULT_DAYS - 1)
@@ -137,12 +127,10 @@ def plan(
                 (span.known.start, span.known.stop, span.origins.start, span.origins.stop)
                 for span in group
             )
-            used = companions.paths if recipe.training == "chunks" else ()
-            units.append(_unit(snapshot, folder, preset, number, recipe, cut, used, **shared))
+            units.append(_unit(snapshot, folder, preset, number, recipe, cut, **shared))
     everything = ((0, first + 1, origins.start, origins.stop),)
     units += [
-        _unit(snapshot, folder, name, 1, None, everything, (), **shared)
-        for name in config.baselines
+        _unit(snapshot, folder, name, 1, None, everything, **shared) for name in config.baselines
     ]
     return PlanRecord(
         folder=folder, units=tuple(units), first_origin=origins.start, stop_origin=origins.stop
@@ -156,7 +144,6 @@ def _unit(
     number: int,
     recipe: Recipe | None,
     spans: tuple[tuple[int, int, int, int], ...],
-    companions: tuple[Path, ...],
     **shared: Any,
 ) -> Unit:
     content = {
@@ -165,7 +152,6 @@ def _unit(
         "name": name,
         "recipe": recipe.digest() if recipe else shared["refit_days"],
         "spans": spans,
-        "companions": [path.stem for path in companions],
         "horizon": shared["horizon"],
         "seed": shared["seed"],
     }
@@ -175,7 +161,6 @@ def _unit(
         number=number,
         recipe=recipe,
         spans=spans,
-        companions=companions,
         path=folder / "units" / f"{name}-{key}.npy",
         **shared,
     )
@@ -209,8 +194,7 @@ def predict_unit(unit: Unit) -> UnitRecord:
         )
     else:
         spans = [Span(range(a, b), range(c, d)) for a, b, c, d in unit.spans]
-        companions = {path.stem: read_frame(path) for path in unit.companions}
-        quantiles = predict_group(unit.recipe, candles, spans, companions)
+        quantiles = predict_group(unit.recipe, candles, spans)
     with whole_file(unit.path) as temporary, temporary.open("wb") as file:
         np.save(file, quantiles)
     return UnitRecord(unit=unit, cached=False)

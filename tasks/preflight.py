@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 
-from models.candles import COLUMNS
-from models.config import RetrainConfig
-from models.features import usable_features
-from models.naming import model_name
-from tasks.exogenous import read_series
-from tasks.home import check_home
-from tasks.registry import find_named
+from models.config.flows import RetrainConfig
+from models.data.candles import COLUMNS
+from models.learning.features import usable_features
+from tasks.registry.connection import check_tracking
 from tasks.sources import fetch_candles, is_exchange, is_synthetic
-from tasks.tracking import check_tracking, connect
+from tasks.sources.exogenous import read_series
+from tasks.storage.home import check_home
 
 
 def check_request(config: RetrainConfig) -> None:
-    """Raise InputError for what is no use: a state folder, server, source, feature, series, start.
+    """Raise InputError for what is no use: a state folder, server, source, feature, series.
 
     Files are read once more than needed: cheaper than a server started in vain.
     """
@@ -29,5 +27,3 @@ def check_request(config: RetrainConfig) -> None:
         read_series(series)
     check_home()
     check_tracking()
-    if config.recipe.warm_start:
-        find_named(connect(), model_name(config.symbol, synthetic), config.recipe.warm_start)

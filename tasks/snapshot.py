@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from models.candles import digest_candles
+from models.data.candles import digest_candles
 from models.records import CandlesRecord, CheckedRecord, SnapshotRecord
-from tasks.files import read_frame, write_frame, write_text
-from tasks.home import home
 from tasks.stage import stage
+from tasks.storage.files import read_frame, write_frame, write_text
+from tasks.storage.home import home
 
 
 @stage("snapshot", retries=3)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from models.errors import InputError, RegistryError
 from models.records import Record
-from tasks.tracking import told_in_one_line
+from tasks.registry.connection import told_in_one_line
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Record)

@@ -18,22 +18,23 @@ os.environ |= {"BTC_HOME": _state.name, "PREFECT_HOME": f"{_state.name}/prefect"
 for _name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_PROFILE", "BTC_STORE"):
     os.environ.pop(_name, None)
 
-from tasks.home import prepare_environment  # noqa: E402
+from tasks.storage.home import prepare_environment  # noqa: E402
 
 prepare_environment()
 
 import keras  # noqa: E402
 
-from models.candles import digest_candles  # noqa: E402
-from models.config import Judging, RetrainConfig  # noqa: E402
-from models.forecaster import Forecaster, fit_forecaster  # noqa: E402
-from models.recipe import Recipe  # noqa: E402
+from models.config.flows import RetrainConfig  # noqa: E402
+from models.config.judging import Judging  # noqa: E402
+from models.config.recipe import Recipe  # noqa: E402
+from models.data.candles import digest_candles  # noqa: E402
+from models.data.sample import make_sample  # noqa: E402
+from models.forecasters.forecaster import Forecaster, fit_forecaster  # noqa: E402
+from models.learning.windows import WindowSet  # noqa: E402
 from models.records import CandlesRecord, ScaledRecord, SnapshotRecord  # noqa: E402
-from models.sample import make_sample  # noqa: E402
-from models.windows import WindowSet  # noqa: E402
-from tasks.files import write_frame  # noqa: E402
-from tasks.scaling import ScaledArrays, read_scaled, scale  # noqa: E402
-from tasks.windowing import read_windows, window  # noqa: E402
+from tasks.scale import ScaledArrays, read_scaled, scale  # noqa: E402
+from tasks.storage.files import write_frame  # noqa: E402
+from tasks.window import read_windows, window  # noqa: E402
 
 LAST_DAY = dt.date(2024, 12, 31)
 

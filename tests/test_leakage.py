@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.baselines import naive_quantiles
-from models.config import Exogenous
-from models.exogenous import join_series
-from models.features import FEATURES, make_features
-from models.recipe import DEFAULT_LEVELS, Cell, Target
-from models.scaler import fit_scalers
-from models.twin import fit_serving
-from models.windows import make_targets
+from models.config.data import Exogenous
+from models.config.recipe import DEFAULT_LEVELS, Cell, Target
+from models.data.exogenous import join_series
+from models.forecasters.baselines import naive_quantiles
+from models.learning.features import FEATURES, make_features
+from models.learning.scaler import fit_scalers
+from models.learning.windows import make_targets
+from models.scoring.promotion import fit_serving
 
 CELLS, TARGETS = get_args(Cell), get_args(Target)
 every_recipe = pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from difflib import get_close_matches
 
 import pandas as pd
 
-from models.candle_table import frame_from_table
-from models.candles import Finding
-from models.config import Ingestion
+from models.config.data import Ingestion
+from models.data.candles import Finding
+from models.data.store_table import frame_from_table
 from models.errors import InputError
 from tasks.sources.collection import collect_candles
 from tasks.sources.csv import fetch_csv

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 
-from models.config import Ingestion
+from models.config.data import Ingestion
 from models.errors import InputError, SourceError
 from tasks.sources.exchange import DEFAULT_EXCHANGE, ExchangeClient
 

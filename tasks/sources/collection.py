@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.candle_table import find_revisions, merge_candles, missing_ranges
-from models.candles import PRICES, Finding
-from models.config import Ingestion
-from models.crosscheck import QUARANTINE_SCHEMA, find_differences
+from models.config.data import Ingestion
+from models.data.candles import PRICES, Finding
+from models.data.crosscheck import QUARANTINE_SCHEMA, find_differences
+from models.data.store_table import find_revisions, merge_candles, missing_ranges
 from models.errors import SourceError
 from tasks.sources.exchange import ExchangeClient, read_keys
-from tasks.store import QUARANTINE, REVISIONS, CandleStore
+from tasks.storage.candle_store import QUARANTINE, REVISIONS, CandleStore
 
 
 @dataclass(frozen=True)

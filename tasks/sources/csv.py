@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from models.csv_format import parse_csv
+from models.data.csv_format import parse_csv
 from models.errors import InputError
 
 

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from models.candle_table import BadRows, missing_days, table_from_rows
-from models.config import Ingestion
+from models.config.base import nearest
+from models.config.data import Ingestion
+from models.data.store_table import BadRows, missing_days, table_from_rows
 from models.errors import InputError, SourceError
-from models.frozen import nearest
 from tasks.sources.retries import TryAgain, read_http_date, read_retry_after, retry
 
 DEFAULT_EXCHANGE = "exchange:bitstamp"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from models.config import Ingestion
+from models.config.data import Ingestion
 from models.errors import SourceError
 
 Result = TypeVar("Result")

@@ -8,8 +8,8 @@ from typing import cast
 
 import pandas as pd
 
+from models.data.sample import VARIANTS, Variant, make_sample
 from models.errors import InputError
-from models.sample import VARIANTS, Variant, make_sample
 
 
 def fetch_sample(argument: str, symbol: str, last_day: dt.date) -> tuple[pd.DataFrame, str]:

@@ -22,17 +22,18 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.cli.app import app
 from flows.forecast import forecast
 from flows.retrain import retrain
-from models.config import RetrainConfig
+from models.config.flows import RetrainConfig
 from models.errors import InputError, RegistryError, SourceError
-from models.track_record import select_record
-from tasks import database, promotion
-from tasks.ledger import read_alarms, read_ledger, record_forecasts
-from tasks.lock import hold
-from tasks.model_files import digest_model
-from tasks.registry import find_champion, find_version, pin_reason, read_history
+from models.scoring.ledger import select_record
+from tasks import decide as promotion
+from tasks.registry.model_files import digest_model
+from tasks.registry.versions import find_champion, find_version, pin_reason, read_history
+from tasks.storage import database
+from tasks.storage.ledger import read_alarms, read_ledger, record_forecasts
+from tasks.storage.lock import hold
 from tests.simulation.days import FIRST_DAY, NAME, RECIPE, write_candles
 
 pytestmark = pytest.mark.server

@@ -10,7 +10,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from models.config import Ingestion
+from models.config.data import Ingestion
 from tasks.sources.collection import collect_candles
 from tests.flows.conftest import QUICK, Run
 from tests.replay.exchange import ReplayExchange

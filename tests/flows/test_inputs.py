@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from models.config import RetrainConfig
-from models.sample import make_sample
-from models.twin import predict_twin
+from models.config.flows import RetrainConfig
+from models.data.sample import make_sample
+from models.scoring.promotion import predict_twin
 from tests.flows.conftest import QUICK, Run
 from tests.servers import btc, environment
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from models.judge import judge
 from models.naming import flatten, metric_values, model_name, run_labels
+from models.scoring.holdout import judge
 
 
 def test_made_up_candles_have_a_name_of_their_own():

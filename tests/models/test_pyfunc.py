@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.candles import COLUMNS
+from models.data.candles import COLUMNS
 from models.errors import InputError
 from models.pyfunc import ForecastModel, forecast_table, input_columns, make_signature
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from models.sample import make_sample
+from models.data.sample import make_sample
 
 ROOT = Path(__file__).parents[2]
 FIRST_DAY = dt.date(2026, 10, 1)
@@ -122,8 +122,8 @@ def end_state(home: Path) -> dict[str, Any]:
     before = os.environ.get("BTC_HOME")
     os.environ["BTC_HOME"] = str(home)
     try:
-        from tasks.ledger import read_alarms, read_ledger
-        from tasks.registry import read_history
+        from tasks.registry.versions import read_history
+        from tasks.storage.ledger import read_alarms, read_ledger
 
         ledger = read_ledger(NAME).drop(columns="id")
         history = read_history(NAME).drop(columns="id")

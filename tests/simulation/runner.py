@@ -19,27 +19,27 @@ from pathlib import Path
 
 # Where each "in" point lies: the function inside the stage that is run, and then no more.
 INSIDE = {
-    "in ingest": "tasks.ingestion.write_frame",
-    "in validate": "tasks.validation.check_candles",
+    "in ingest": "tasks.ingest.write_frame",
+    "in validate": "tasks.validate.check_candles",
     "in snapshot": "tasks.snapshot.write_frame",
-    "in scale": "tasks.scaling.fit_scalers",
-    "in window": "tasks.windowing.check_windows",
-    "in train": "tasks.training.fit_forecaster",
-    "in evaluate": "tasks.evaluation.write_frame",
-    "in refit": "tasks.training.fit_serving",
-    "in register": "tasks.registration._log_values",
-    "in register, model logged": "tasks.registration.digest_model",
-    "in register, version there": "tasks.registration._register_version",
-    "in decide": "tasks.promotion.decide",
-    "in decide, decided": "tasks.promotion._decide",
-    "in report": "tasks.reporting._write_report",
-    "in report, run ended": "tasks.reporting._log_to_mlflow",
-    "in promote, move begun": "tasks.registry._add_history",
-    "in promote, alias moved": "tasks.promotion.move_champion",
-    "in forecast": "tasks.forecasting.load_version",
-    "in forecast, stored": "tasks.forecasting.record_forecasts",
-    "in score, not committed": "tasks.ledger.score_forecasts",
-    "in score": "tasks.forecasting.score_due",
+    "in scale": "tasks.scale.fit_scalers",
+    "in window": "tasks.window.check_windows",
+    "in train": "tasks.train.fit_forecaster",
+    "in evaluate": "tasks.evaluate.write_frame",
+    "in refit": "tasks.train.fit_serving",
+    "in register": "tasks.register._log_values",
+    "in register, model logged": "tasks.register.digest_model",
+    "in register, version there": "tasks.register._register_version",
+    "in decide": "tasks.decide.decide",
+    "in decide, decided": "tasks.decide._decide",
+    "in report": "tasks.report._write_report",
+    "in report, run ended": "tasks.report._log_to_mlflow",
+    "in promote, move begun": "tasks.registry.versions._add_history",
+    "in promote, alias moved": "tasks.decide.move_champion",
+    "in forecast": "tasks.forecast.load_version",
+    "in forecast, stored": "tasks.forecast.record_forecasts",
+    "in score, not committed": "tasks.storage.ledger.score_forecasts",
+    "in score": "tasks.forecast.score_due",
 }
 # The stages in their order, and the names of their functions.
 STAGES = {
@@ -103,10 +103,10 @@ def skip_training() -> None:
     """Leave the networks untrained: what is tested here is state, and training takes seconds."""
     import numpy as np
 
-    import models.twin
-    import tasks.training
-    from models.forecaster import Forecaster
-    from models.network import build_network
+    import models.scoring.promotion
+    import tasks.train
+    from models.forecasters.forecaster import Forecaster
+    from models.learning.network import build_network
 
     def fake_fit(  # type: ignore[no-untyped-def]
         recipe, names, windows, scalers, close, on_epoch, **_
@@ -125,21 +125,21 @@ def skip_training() -> None:
 
     tasks.training.fit_forecaster = fake_fit
     models.twin.fit_forecaster = fake_fit
-    import tasks.reporting
+    import tasks.report
 
     tasks.reporting.draw_plots = lambda *args: {}
 
 
 def run_day(job: dict, place: int) -> None:
     os.environ["BTC_HOME"] = job["home"]
-    import tasks.registration
+    import tasks.register
 
     # Somebody may commit while the days run.
     tasks.registration.code_version = lambda: "simulated"
     from prefect.runtime import flow_run
 
     from flows.retrain import retrain
-    from models.config import RetrainConfig
+    from models.config.flows import RetrainConfig
 
     day = dt.date.fromisoformat(job["day"])
     clock = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(0, 20), tzinfo=dt.UTC)
@@ -183,7 +183,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from tasks.home import prepare_environment
+    from tasks.storage.home import prepare_environment
 
     prepare_environment()
     main()

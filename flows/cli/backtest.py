@@ -1,0 +1,163 @@
+"""`btc backtest`: options to one configuration, the flow, and its table."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from flows.cli.console import StageLines, hushed_imports, show_stages
+from flows.cli.options import (
+    ExogenousOption,
+    JsonFileOption,
+    SymbolOption,
+    check_writable,
+    split_names,
+)
+from models.config.flows import BASELINE_NAMES, BacktestConfig
+from models.config.overrides import one_line, parse_exogenous
+from models.config.recipe import PRESETS
+from models.errors import InputError
+from tasks.storage.files import write_text
+from tasks.storage.home import prepare_environment
+
+DEFAULTS = BacktestConfig()
+
+
+def backtest(
+    source: Annotated[
+        str, typer.Option(help="Where candles come from, as in retrain: sample or csv:PATH.")
+    ] = DEFAULTS.source,
+    symbol: SymbolOption = DEFAULTS.symbol,
+    start: Annotated[
+        str | None, typer.Option(help="First day that is forecast, YYYY-MM-DD; default: 2 years.")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(help="Last day that is forecast; default: the newest candle's.")
+    ] = None,
+    refit_days: Annotated[
+        int, typer.Option(help="Days from one fit of the recipes to the next.")
+    ] = DEFAULTS.refit_days,
+    rolling_days: Annotated[
+        int | None, typer.Option(help="Days that a fit looks back; default: all of them.")
+    ] = None,
+    recipes: Annotated[
+        str, typer.Option(help=f"Recipes, comma between: {', '.join(PRESETS)}; or none.")
+    ] = ",".join(DEFAULTS.recipes),
+    baselines: Annotated[
+        str, typer.Option(help=f"Baselines, comma between: {', '.join(BASELINE_NAMES)}; or none.")
+    ] = ",".join(DEFAULTS.baselines),
+    horizon: Annotated[int, typer.Option(help="Days ahead.")] = DEFAULTS.horizon,
+    exogenous: ExogenousOption = None,
+    calibrate: Annotated[
+        bool, typer.Option(help="Correct quantiles by their own past errors, day by day.")
+    ] = DEFAULTS.calibrate,
+    seed: Annotated[int, typer.Option(help="Seed of networks and simulations.")] = DEFAULTS.seed,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Folds at a time; default: one a processor.")
+    ] = None,
+    runner: Annotated[
+        str, typer.Option(help="What runs folds side by side: processes or dask.")
+    ] = "processes",
+    dask_address: Annotated[
+        str | None,
+        typer.Option(
+            help="Dask scheduler, as tcp://HOST:PORT; default: a local one. Start it and its "
+            "workers with --preload flows.worker."
+        ),
+    ] = None,
+    json_file: JsonFileOption = None,
+) -> None:
+    """Forecast every day of a stretch as if it were live, and score recipes against baselines."""
+    config = make_backtest_config(
+        {
+            "source": source,
+            "symbol": symbol,
+            "start": _day("start", start),
+            "end": _day("end", end),
+            "refit_days": refit_days,
+            "rolling_days": rolling_days,
+            "recipes": split_names(recipes),
+            "baselines": split_names(baselines),
+            "horizon": horizon,
+            "exogenous": parse_exogenous(exogenous) or (),
+            "calibrate": calibrate,
+            "seed": seed,
+        }
+    )
+    if runner not in ("processes", "dask"):
+        raise InputError(f"--runner {runner}: expected processes or dask")
+    check_writable("--json", json_file)
+    prepare_environment()
+    with hushed_imports():
+        from flows.backtest import backtest as flow
+        from flows.backtest import make_runner
+        from tasks.registry.connection import ui_command
+    show_stages()
+    logging.getLogger("prefect.flow_runs").addHandler(StageLines())
+    task_runner = make_runner(runner, jobs or os.cpu_count() or 1, dask_address)  # type: ignore[arg-type]
+    summary = flow.with_options(task_runner=task_runner)(config)
+    if json_file:
+        write_text(json.dumps(summary, indent=2) + "\n", json_file)
+    _print_summary(summary, ui_command())
+
+
+def make_backtest_config(values: dict[str, Any]) -> BacktestConfig:
+    """Check the options; raises InputError in one line."""
+    try:
+        return BacktestConfig.model_validate(values)
+    except ValidationError as error:
+        raise InputError(one_line(error)) from error
+
+
+def _day(name: str, text: str | None) -> dt.date | None:
+    try:
+        return dt.date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise InputError(f"--{name} {text}: expected a day as YYYY-MM-DD") from error
+
+
+def _print_summary(summary: dict[str, Any], ui_command: str) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    label = "SYNTHETIC: " if summary["synthetic"] else ""
+    for step in dict.fromkeys(("1", str(summary["config"]["horizon"]))):
+        horizon = summary["horizons"].get(step)
+        if horizon is None:
+            continue
+        title = (
+            f"{label}{summary['symbol']}, {step} day{'s' if step != '1' else ''} ahead, "
+            f"{summary['n_origins']:,} origins {summary['first_origin']} to "
+            f"{summary['last_origin']}"
+        )
+        table = Table(title=title, title_justify="left")
+        for name in ("model", "CRPS bp", "coverage 90 %", "width 90 %", "MAE bp", "in MCS 90 %"):
+            table.add_column(name, justify="left" if name == "model" else "right")
+        for name, scores in horizon["models"].items():
+            table.add_row(
+                name,
+                f"{scores['crps_bp']:.2f}",
+                f"{scores['coverage_90']:.3f}",
+                f"{scores['width_90']:.4f}",
+                f"{scores['mae_bp']:.2f}",
+                "yes" if name in horizon["mcs_90"] else "no",
+            )
+        console.print(table)
+        for test in horizon["dm"]:
+            if test["t"] is not None:
+                console.print(
+                    f"  {test['a']} against {test['b']}: CRPS {test['crps_diff_pct']:+.2f} %, "
+                    f"Diebold-Mariano t = {test['t']:+.2f}, p = {test['p']:.4f}"
+                )
+    console.print(
+        "CRPS judges the whole distribution; MAE the median, which daily candles hardly improve "
+        "on today's price."
+    )
+    console.print(f"Forecasts: {summary['artifacts']['forecasts']}", markup=False)
+    console.print(f"Compare:   {ui_command}", markup=False)

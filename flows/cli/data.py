@@ -1,0 +1,192 @@
+"""`btc ingest` and `btc data …`: take candles in, look at them, give them out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import pyarrow.compute as pc
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flows.cli.options import (
+    AsOfOption,
+    ConfigOption,
+    ExchangeUrlOption,
+    SetOption,
+    SourceOption,
+    make_request,
+)
+from models.config.data import RepairPolicy
+from models.config.flows import RetrainConfig
+from models.data.calendar import newest_closed_day, resolve_as_of
+from models.data.candles import check_candles, digest_candles
+from models.data.crosscheck import QUARANTINE_SCHEMA
+from models.data.store_table import REVISION_SCHEMA, frame_from_table
+from models.errors import InputError
+from models.records import Fault, as_faults, report_rows
+from tasks.sources import fetch_candles
+from tasks.sources.auto import resolve_auto
+from tasks.storage.candle_store import QUARANTINE, REVISIONS, CandleStore, list_stores
+from tasks.storage.files import write_text
+from tasks.storage.home import check_home
+from tasks.storage.snapshots import list_snapshots
+
+data = typer.Typer(help="Look at stored candles and snapshots.", no_args_is_help=True)
+
+StoredSource = Annotated[str, typer.Option(help="Source, if there are several: exchange:ID.")]
+StoredSymbol = Annotated[str, typer.Option(help="Symbol, if there are several: BTC/USD.")]
+
+
+def ingest(
+    source: SourceOption = None,
+    symbol: Annotated[str | None, typer.Option(help="What to fetch, as BASE/QUOTE.")] = None,
+    as_of: AsOfOption = None,
+    exchange_url: ExchangeUrlOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Fetch the candles that are missing, check them, and store them."""
+    options = {"source": source, "symbol": symbol, "as_of": as_of, "exchange_url": exchange_url}
+    wanted = make_request(options, config, assignments, defaults={"source": "auto"})
+    check_home()
+    wanted, note = settle_source(wanted)
+    newest_closed = newest_closed_day(dt.datetime.now(dt.UTC))
+    last_day = resolve_as_of(wanted.as_of, newest_closed)
+    name = wanted.source
+    fetched = fetch_candles(name, symbol=wanted.symbol, last_day=last_day, policy=wanted.ingestion)
+    checked = check_candles(
+        fetched.candles, wanted.repair, as_of=last_day, newest_closed=newest_closed
+    )
+    days = checked.candles["open_time"]
+    print(note or f"Source: {fetched.label}")
+    print(f"Candles: {len(days):,}, {days.iloc[0]:%Y-%m-%d} to {days.iloc[-1]:%Y-%m-%d}, UTC")
+    if fetched.n_added is None:
+        print("Stored: nothing, this source is read anew each time")
+    else:
+        print(f"Stored: {fetched.n_added:,} new, {CandleStore(name, wanted.symbol).folder}")
+    print(f"SHA-256: {digest_candles(checked.candles)}")
+    for row in report_rows(as_faults((*fetched.findings, *checked.findings)), checked.repairs):
+        print(f"{row['severity']}: {row['finding']}")
+
+
+def settle_source(config: RetrainConfig) -> tuple[RetrainConfig, str]:
+    """Replace the source auto by the one that it stands for now, and say so in a sentence."""
+    newest_closed = newest_closed_day(dt.datetime.now(dt.UTC))
+    as_of = resolve_as_of(config.as_of, newest_closed)
+    source, note = resolve_auto(config.source, config.symbol, config.ingestion, as_of)
+    return config.model_copy(update={"source": source}), note
+
+
+@data.command()
+def show(
+    source: StoredSource = "",
+    symbol: StoredSymbol = "",
+    last: Annotated[int, typer.Option(min=0, help="How many of the newest days to list.")] = 5,
+) -> None:
+    """Show what is stored: how much, the newest candles, and the newest revisions."""
+    for store in _chosen(source, symbol):
+        candles = store.read()
+        revisions = store.read_log(REVISIONS, REVISION_SCHEMA)
+        quarantine = store.read_log(QUARANTINE, QUARANTINE_SCHEMA)
+        days = candles["open_time"]
+        print(
+            f"{store.source} {store.symbol}: {len(days):,} candles, {_cell(days[0].as_py())} to "
+            f"{_cell(days[-1].as_py())}, {revisions.num_rows} revised values, "
+            f"{quarantine.num_rows} quarantined, {store.folder}"
+        )
+        for part in (candles, revisions, quarantine):
+            rows = part.slice(max(0, part.num_rows - last)).to_pylist()
+            if rows:
+                _print_table(rows[0], [map(_cell, row.values()) for row in rows])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dt.datetime):
+        return f"{value:%Y-%m-%d}"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+@data.command()
+def check(source: StoredSource = "", symbol: StoredSymbol = "") -> None:
+    """Check stored candles as a retrain would; exit with 2 if it would refuse them."""
+    today = newest_closed_day(dt.datetime.now(dt.UTC))
+    refused = []
+    for store in _chosen(source, symbol):
+        frame = frame_from_table(store.read())
+        print(f"{store.source} {store.symbol}: {len(frame):,} candles")
+        try:
+            checked = check_candles(frame, RepairPolicy(), as_of=today, newest_closed=today)
+            rows = report_rows(as_faults(checked.findings), checked.repairs)
+        except InputError as error:
+            rows = report_rows([Fault(kind="refused", severity="error", message=str(error))], ())
+            refused.append(f"{store.source} {store.symbol}")
+        _print_table(rows[0], [list(row.values()) for row in rows])
+    if refused:
+        raise InputError(f"a retrain would refuse {', '.join(refused)}")
+
+
+@data.command()
+def snapshots() -> None:
+    """List the snapshots that retrains made, with their hashes, checked again now."""
+    found = list_snapshots()
+    if not found:
+        raise InputError("no snapshots yet: run `btc retrain` first")
+    rows = [
+        (
+            record.sha256[:12],
+            record.source,
+            record.symbol,
+            f"{record.n_rows:,}",
+            record.first_day,
+            record.as_of,
+            "whole" if intact else "DAMAGED",
+        )
+        for record, intact in found
+    ]
+    _print_table(("hash", "source", "symbol", "candles", "first", "last", "content"), rows)
+
+
+@data.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="CSV file to write.")],
+    source: StoredSource = "",
+    symbol: StoredSymbol = "",
+) -> None:
+    """Write one store's candles as CSV: date,open,high,low,close,volume."""
+    stores = _chosen(source, symbol)
+    if len(stores) > 1:
+        names = ", ".join(f"{store.source} {store.symbol}" for store in stores)
+        raise InputError(f"several stores: {names}; choose with --source and --symbol")
+    candles = stores[0].read()
+    days = pc.strftime(candles["open_time"], "%Y-%m-%d")
+    frame = frame_from_table(candles.drop_columns("open_time"))
+    frame.insert(0, "date", days.to_pandas())
+    try:
+        write_text(frame.to_csv(index=False, lineterminator="\n"), file)
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror}") from error
+    print(f"{len(frame):,} candles of {stores[0].source} {stores[0].symbol} written to {file}")
+
+
+def _chosen(source: str, symbol: str) -> list[CandleStore]:
+    stores = list_stores()
+    if not stores:
+        raise InputError("no candles are stored yet: run `btc ingest --source exchange:bitstamp`")
+    chosen = [s for s in stores if source in ("", s.source) and symbol in ("", s.symbol)]
+    if not chosen:
+        names = ", ".join(f"{store.source} {store.symbol}" for store in stores)
+        raise InputError(
+            f"no candles of {' '.join(filter(None, (source, symbol)))}; stored: {names}"
+        )
+    return chosen
+
+
+def _print_table(names: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console(soft_wrap=True, markup=False).print(table)

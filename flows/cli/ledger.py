@@ -1,0 +1,174 @@
+"""`btc forecast` and `btc ledger`: what is expected, and how good it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flows.cli.console import hushed_imports, print_forecast, show_stages
+from flows.cli.data import settle_source
+from flows.cli.options import (
+    AsOfOption,
+    ConfigOption,
+    ExogenousOption,
+    JsonFileOption,
+    JsonOption,
+    SetOption,
+    SourceOption,
+    SymbolOption,
+    SyntheticOption,
+    check_writable,
+    make_request,
+)
+from models.config.overrides import parse_exogenous
+from models.errors import InputError
+from models.naming import model_name
+from tasks.storage.files import write_text
+from tasks.storage.home import prepare_environment
+
+ledger_app = typer.Typer(
+    help="Show the live record: coverage, CRPS against naive and EWMA, streaks, verdict.",
+    invoke_without_command=True,
+)
+
+
+def register_commands(app: typer.Typer) -> None:
+    """Add the commands of forecast and ledger to `btc`."""
+    app.command()(forecast)
+    app.add_typer(ledger_app, name="ledger")
+
+
+def forecast(
+    source: SourceOption = None,
+    as_of: AsOfOption = None,
+    exogenous: ExogenousOption = None,
+    below: Annotated[
+        float | None, typer.Option(min=0.01, help="Add the probability of a price below this, USD.")
+    ] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    json_file: JsonFileOption = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write the table here as CSV.")
+    ] = None,
+) -> None:
+    """Forecast the next days with the champion, and score what was forecast before."""
+    options = {"source": source, "as_of": as_of, "exogenous": parse_exogenous(exogenous)}
+    checked = make_request(options, config, assignments)
+    for option, path in (("--json", json_file), ("--csv", csv_file)):
+        check_writable(option, path)
+    checked, note = settle_source(checked)
+    prepare_environment()
+    with hushed_imports():
+        from tasks.preflight import check_request
+    check_request(checked)
+    with hushed_imports():
+        import pandas as pd
+
+        from flows.forecast import forecast as flow
+    show_stages()
+    summary = flow(checked, below)
+    if note:
+        print(f"\n{note}")
+    if "skipped" in summary:
+        print(summary["skipped"])
+        return
+    if json_file:
+        write_text(json.dumps(summary, indent=2) + "\n", json_file)
+    if csv_file:
+        write_text(pd.DataFrame(summary["rows"]).to_csv(index=False), csv_file)
+    print_forecast(summary)
+
+
+@ledger_app.callback()
+def show_ledger(
+    context: typer.Context,
+    symbol: SymbolOption = "BTC/USD",
+    synthetic: SyntheticOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how good the live forecasts were."""
+    if context.invoked_subcommand:
+        return
+    name = model_name(symbol, synthetic)
+    rows = _read(name)
+    from models.scoring.ledger import summarize_record
+    from tasks.storage.ledger import read_alarms
+
+    summary = summarize_record(rows)
+    alarms = read_alarms(name)
+    summary["alarms"] = [
+        f"{row['as_of']}: {row['text']}" for row in alarms.tail(5).to_dict("records")
+    ]
+    if as_json:
+        print(json.dumps(summary, indent=2))
+        return
+    _print_record(name, summary)
+
+
+@ledger_app.command("export")
+def export_ledger(
+    file: Annotated[Path, typer.Argument(help="FILE.parquet or FILE.csv.")],
+    symbol: SymbolOption = "BTC/USD",
+    synthetic: SyntheticOption = False,
+) -> None:
+    """Write every forecast with its scores to a Parquet or CSV file."""
+    if file.suffix not in (".parquet", ".csv"):
+        raise InputError(f"{file}: expected a file that ends in .parquet or .csv")
+    check_writable("ledger export", file)
+    rows = _read(model_name(symbol, synthetic))
+    from tasks.storage.files import write_frame
+
+    if file.suffix == ".csv":
+        write_text(rows.to_csv(index=False), file)
+    else:
+        write_frame(rows, file)
+    print(f"{len(rows):,} rows in {file}")
+
+
+def _read(name: str) -> Any:
+    """Ledger rows of a model; raises InputError that names the models there are."""
+    prepare_environment()
+    from tasks.storage.ledger import known_models, read_ledger
+
+    rows = read_ledger(name)
+    if rows.empty:
+        known = ", ".join(known_models()) or "none yet"
+        hint = "; add --synthetic" if f"{name}-synthetic" in known else "; run `btc forecast`"
+        raise InputError(f"the ledger has no forecast of {name} (it has: {known}){hint}")
+    return rows
+
+
+def _print_record(name: str, summary: dict[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    days = f"{summary['days_forecast']} days forecast live, {summary['days_scored']} scored"
+    if summary["first_day"]:
+        days += f", from {summary['first_day']} to {summary['last_day']}"
+    console.print(f"{name}: {days}; {summary['catch_up_days']} caught up later, not counted")
+    table = Table("band", "held", "95 % interval", "days", title="Coverage of the next day")
+    for level, found in summary["coverage"].items():
+        if found:
+            interval = f"{found['low']:.1%} to {found['high']:.1%}"
+            table.add_row(
+                f"{float(level):.0%}", f"{found['observed']:.1%}", interval, str(found["n"])
+            )
+    if summary["days_scored"]:
+        console.print(table)
+    table = Table("against", "CRPS bp", "its CRPS bp", "skill", "DM p", "days")
+    for reference, found in summary["references"].items():
+        if found:
+            p = "-" if found["dm_p"] is None else f"{found['dm_p']:.3f}"
+            values = [f"{found['crps_bp']:.1f}", f"{found['reference_crps_bp']:.1f}"]
+            table.add_row(reference, *values, f"{found['skill']:+.1%}", p, str(found["n_days"]))
+    if summary["days_scored"]:
+        console.print(table)
+    streak = f"{summary['misses']} days in a row outside the 90 % band now"
+    console.print(f"Misses: {streak}, {summary['longest_misses']} at most")
+    for text in summary["alarms"]:
+        console.print(f"Alarm: {text}", markup=False)
+    console.print(f"Verdict: {summary['verdict']}", markup=False)

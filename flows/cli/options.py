@@ -1,0 +1,77 @@
+"""Options that several commands share, and how they become a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from models.config.flows import RetrainConfig
+from models.config.overrides import make_config
+from models.errors import InputError
+from tasks.storage.files import read_config
+
+SourceOption = Annotated[
+    str | None,
+    typer.Option(help="exchange:ID, csv:PATH, sample (SYNTHETIC) or auto (exchange, else sample)."),
+]
+AsOfOption = Annotated[
+    str | None,
+    typer.Option(help="UTC day, YYYY-MM-DD, of the newest candle to use; default: yesterday."),
+]
+ExchangeUrlOption = Annotated[
+    str | None,
+    typer.Option(help="Base address in place of the exchange's own; or BTC_EXCHANGE_URL."),
+]
+ExogenousOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Daily series that the network reads too: NAME=PATH of a CSV file with date and "
+        "value, or '{name: …, path: …, column: …}'; may be repeated."
+    ),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option(help="YAML, TOML or JSON file with configuration keys.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="One configuration key, as in units=64; may be repeated."),
+]
+JsonFileOption = Annotated[
+    Path | None, typer.Option("--json", help="Write the summary here as JSON, for machines.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+SymbolOption = Annotated[str, typer.Option(help="What is forecast, as BASE/QUOTE.")]
+SyntheticOption = Annotated[
+    bool, typer.Option("--synthetic", help="The models of the SYNTHETIC sample.")
+]
+WhyOption = Annotated[str, typer.Option("--why", help="The reason, kept in the history.")]
+
+
+def make_request(
+    options: Mapping[str, Any],
+    file: Path | None,
+    assignments: list[str] | None,
+    defaults: Mapping[str, Any] | None = None,
+) -> RetrainConfig:
+    """Check a configuration from defaults, a file, options that are not None, and --set, in turn.
+
+    Raises InputError in one line.
+    """
+    values = read_config(file) if file else {}
+    given = {key: value for key, value in options.items() if value is not None}
+    return make_config({**(defaults or {}), **values, **given}, assignments or [])
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Names with commas between them; `none` stands for no name."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    return () if names == ("none",) else names
+
+
+def check_writable(option: str, path: Path | None) -> None:
+    """Raise InputError unless the folder of a file to be written exists."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise InputError(f"{option} {path}: the folder {path.absolute().parent} does not exist")

@@ -1,0 +1,186 @@
+"""`btc models`, `promote`, `rollback`, `pin`, `unpin`: what serves, and why."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flows.cli.console import hushed_imports
+from flows.cli.options import JsonOption, SymbolOption, SyntheticOption, WhyOption
+from models.errors import InputError
+from models.naming import model_name
+from tasks.storage.home import prepare_environment
+
+models_app = typer.Typer(
+    help="List the versions with scores, decisions and aliases, or show one.",
+    invoke_without_command=True,
+)
+
+
+def register_commands(app: typer.Typer) -> None:
+    """Add the commands of the registry to `btc`."""
+    app.add_typer(models_app, name="models")
+    for command in (promote, rollback, pin, unpin):
+        app.command()(command)
+
+
+@models_app.callback()
+def list_models(
+    context: typer.Context,
+    symbol: SymbolOption = "BTC/USD",
+    synthetic: SyntheticOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List every version with its scores, decision and aliases."""
+    if context.invoked_subcommand:
+        return
+    registry, client, name = _open(symbol, synthetic)
+    aliases = registry.find_aliases(client, name)
+    versions = registry.find_versions(client, name)
+    facts = [registry.version_facts(version, aliases) for version in versions]
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    if not facts:
+        print(f"{name} has no version yet; {registry.say_where_to_look(client, name)}")
+        return
+    columns = ("version", "as of", "cell", "CRPS bp", "naive bp", "decision", "aliases")
+    title = f"{name}; CRPS is the mean of all steps"
+    table = Table(*columns, title=title, title_justify="left")
+    for fact in facts:
+        decision = f"{fact['decision'] or '-'}{' (unproven)' if fact['unproven'] else ''}"
+        scores = [_number(fact[key]) for key in ("crps_bp", "naive_crps_bp")]
+        aliases = " ".join(f"@{alias}" for alias in fact["aliases"])
+        row = [str(fact["version"]), fact["as_of"] or "-", fact["cell"] or "-", *scores]
+        table.add_row(*row, decision, aliases)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    if held := registry.pin_reason(name):
+        console.print(f"Pinned: {held}", markup=False)
+
+
+@models_app.command("show")
+def show_model(
+    version: Annotated[str, typer.Argument(help="Number of the version.")],
+    symbol: SymbolOption = "BTC/USD",
+    synthetic: SyntheticOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one version: where it comes from, how it was judged, when it served."""
+    registry, client, name = _open(symbol, synthetic)
+    aliases = registry.find_aliases(client, name)
+    facts = registry.version_facts(registry.find_version(client, name, version), aliases)
+    history = registry.read_history(name)
+    number = int(version)
+    moves = history[(history["to_version"] == number) | (history["from_version"] == number)]
+    facts["history"] = [
+        {
+            "at": f"{row['at']:%Y-%m-%d %H:%M}",
+            **{key: row[key] for key in ("action", "who", "why", "state")},
+            "from": None if pd.isna(row["from_version"]) else int(row["from_version"]),
+            "to": int(row["to_version"]),
+        }
+        for row in moves.to_dict("records")
+    ]
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    for key, value in facts.items():
+        lines = value if isinstance(value, list) else [value]
+        for i, line in enumerate(lines):
+            print(f"{'' if i else key:16} {_sentence(line) if isinstance(line, dict) else line}")
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="Number of the version.")],
+    why: WhyOption,
+    symbol: SymbolOption = "BTC/USD",
+    synthetic: SyntheticOption = False,
+) -> None:
+    """Make a version the champion by hand, and pin it until `btc unpin`."""
+    _move(symbol, synthetic, version, "manual", why)
+
+
+def rollback(
+    why: WhyOption,
+    to: Annotated[
+        str | None, typer.Option(help="Version to go back to; default: the champion before.")
+    ] = None,
+    symbol: SymbolOption = "BTC/USD",
+    synthetic: SyntheticOption = False,
+) -> None:
+    """Give the champion's place back to an earlier version, and pin it until `btc unpin`."""
+    _move(symbol, synthetic, to, "rollback", why)
+
+
+def pin(
+    why: WhyOption, symbol: SymbolOption = "BTC/USD", synthetic: SyntheticOption = False
+) -> None:
+    """Keep the champion where it is, whatever a retrain decides, until `btc unpin`."""
+    _set_pin(symbol, synthetic, True, why)
+
+
+def unpin(
+    why: WhyOption, symbol: SymbolOption = "BTC/USD", synthetic: SyntheticOption = False
+) -> None:
+    """Let retrains move the champion again."""
+    _set_pin(symbol, synthetic, False, why)
+
+
+def _move(symbol: str, synthetic: bool, to: str | None, action: str, why: str) -> None:
+    registry, client, name = _open(symbol, synthetic)
+    with hushed_imports():
+        from tasks.registry.model_files import load_version
+        from tasks.storage.lock import hold
+    with hold(model_name(symbol, synthetic=False)) as mine:
+        if not mine:
+            raise InputError(f"a retrain of {symbol} is at work; try again when it has ended")
+        registry.settle_history(client, name)
+        champion = registry.find_champion(client, name)
+        if to is None:
+            to = champion and registry.previous_champion(name, str(champion.version))
+            if to is None:
+                raise InputError(f"{name}: no champion before this one; name a version with --to")
+        target = registry.find_version(client, name, to)
+        if target.tags.get("label", "").startswith("reproduction"):
+            raise InputError(f"{name} version {to} is a reproduction, which is never promoted")
+        load_version(target)
+        now = dt.datetime.now(dt.UTC)
+        registry.move_champion(
+            client, name, to, action=action, why=why, at=now, key=now.isoformat(), pin=True
+        )
+    before = f" (before: version {champion.version})" if champion else ""
+    print(f"{name}: version {to} is champion{before}, pinned until `btc unpin --why …`")
+
+
+def _set_pin(symbol: str, synthetic: bool, pinned: bool, why: str) -> None:
+    registry, client, name = _open(symbol, synthetic)
+    now = dt.datetime.now(dt.UTC)
+    registry.set_pin(client, name, pinned=pinned, why=why, at=now)
+    print(f"{name}: the champion is {'pinned' if pinned else 'no longer pinned'}")
+
+
+def _open(symbol: str, synthetic: bool) -> tuple[Any, Any, str]:
+    """The registry's module, a client and the model's name; heavy imports only now."""
+    prepare_environment()
+    with hushed_imports():
+        from tasks.registry import versions as registry
+        from tasks.registry.connection import check_tracking, connect
+    check_tracking()
+    return registry, connect(), model_name(symbol, synthetic)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _sentence(move: dict[str, Any]) -> str:
+    state = "" if move["state"] == "done" else f" [{move['state']}]"
+    versions = f"{move['from'] or 'none'} → {move['to']}"
+    return f"{move['at']} {move['action']} {versions} by {move['who']}: {move['why']}{state}"

@@ -1,0 +1,121 @@
+"""From what a user types to one checked configuration."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from models.config.base import nearest
+from models.config.flows import RetrainConfig
+from models.errors import InputError
+
+
+def make_config(values: dict[str, Any], assignments: list[str]) -> RetrainConfig:
+    """Build the configuration from nested `values`, then `assignments` such as 'units=64'.
+
+    A key is a dotted path ('recipe.units') or its last part alone ('units'), since no two
+    sections share a name. Raises InputError that names the key, what was expected and what came.
+    """
+    tree: dict[str, Any] = {}
+    for key, value in _leaves(values):
+        _put(tree, key, value)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise InputError(f"--set {assignment}: expected KEY=VALUE, for example units=64")
+        _put(tree, key.strip(), _parse_value(f"--set {key}", text))
+    try:
+        return RetrainConfig.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(one_line(error)) from error
+
+
+def parse_exogenous(texts: list[str] | None) -> list[Any] | None:
+    """Read what --exogenous was given: NAME=PATH stays a text, '{name: …}' becomes its keys."""
+    return [_parse_value("--exogenous", text) for text in texts] if texts else None
+
+
+def one_line(error: ValidationError) -> str:
+    """Say what pydantic found in one line: key, expectation and what was received."""
+    faults = []
+    for fault in error.errors(include_url=False):
+        key = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        received = "" if isinstance(fault["input"], dict) else f", received {fault['input']!r}"
+        hint = ""
+        if fault["type"] == "extra_forbidden":
+            last = str(fault["loc"][-1])
+            message, received = "unknown key", nearest(last, _paths_by_leaf())
+        elif fault["type"] == "literal_error":
+            hint = nearest(str(fault["input"]), _words(fault["ctx"]["expected"]))
+            message, received = f"unknown value {fault['input']!r}", ""
+        faults.append(f"{key}: {message}{received}{hint}" if key else f"{message}{received}{hint}")
+    return "configuration: " + "; ".join(faults)
+
+
+def _words(expected: str) -> list[str]:
+    return [word.strip(" '") for word in expected.replace(" or ", ", ").split(",")]
+
+
+def _parse_value(option: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+        raise InputError(f"{option}: cannot read the value {text!r}") from error
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        found += _leaves(value, f"{path}.") if isinstance(value, dict) else [(path, value)]
+    return found
+
+
+def _paths_by_leaf() -> dict[str, tuple[str, ...]]:
+    """Map the last part of every key, 'units', to its whole path, ('recipe', 'units')."""
+    paths: dict[str, tuple[str, ...]] = {}
+
+    def walk(model: type[BaseModel], prefix: tuple[str, ...]) -> None:
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                walk(field.annotation, (*prefix, name))
+            else:
+                paths[name] = (*prefix, name)
+
+    walk(RetrainConfig, ())
+    return paths
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    parts = tuple(key.split("."))
+    paths = _paths_by_leaf()
+    path = paths.get(parts[-1])
+    if path is None or parts != path[-len(parts) :]:
+        known = paths if len(parts) == 1 else [".".join(path) for path in paths.values()]
+        raise InputError(f"unknown configuration key {key!r}{nearest(key, known)}")
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+    tree[path[-1]] = value
+
+
+def parse_config(text: str, name: str) -> dict[str, Any]:
+    """Parse a configuration file by the ending of its `name`: .toml, .yaml, .yml or .json.
+
+    Raises InputError for another ending, for a text that does not parse, and for one that is not a
+    table of keys.
+    """
+    ending = name.rpartition(".")[2].lower()
+    if ending not in {"toml", "yaml", "yml", "json"}:
+        raise InputError(f"--config {name}: expected a .toml, .yaml, .yml or .json file")
+    try:
+        values = tomllib.loads(text) if ending == "toml" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"--config {name}: not valid {ending.upper()}: {reason}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"--config {name}: expected keys with values, such as units: 64")
+    return values

@@ -1,0 +1,291 @@
+"""Candles: the OHLCV schema, the checks that candles must pass, and their content hash.
+
+A candle frame is a pandas DataFrame, one row a UTC day, sorted, with the columns of `COLUMNS`:
+`open_time` (datetime64[us, UTC], start of the bar) and float64 prices in quote currency;
+`volume` in the unit of its source. `close` is always there, the other prices and the volume only
+where the source has them. Exogenous series that were joined to the candles follow, see
+models/data/exogenous.py; they alone may miss values, on the first days.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from models.config.data import RepairPolicy
+from models.errors import InputError
+
+COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
+PRICES = ("open", "high", "low", "close")
+_EXOGENOUS = re.compile(r"exogenous_[a-z][a-z0-9_]*_lag[1-9][0-9]*")
+
+OUTLIER_LIMIT = 10.0
+_DAY = pd.Timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the candles that a reader should know; `days` are ISO days, UTC."""
+
+    kind: str
+    severity: Literal["warning", "error"]
+    days: tuple[str, ...]
+    message: str
+
+
+@dataclass(frozen=True)
+class CheckedCandles:
+    """Candles fit for use, what was found in them, and in plain sentences what was repaired."""
+
+    candles: pd.DataFrame
+    findings: tuple[Finding, ...]
+    repairs: tuple[str, ...]
+
+
+def is_exogenous(column: str) -> bool:
+    """Whether a column holds an exogenous series, named as in exogenous_fear_greed_lag1."""
+    return _EXOGENOUS.fullmatch(column) is not None
+
+
+def check_candles(
+    candles: pd.DataFrame, policy: RepairPolicy, *, as_of: dt.date, newest_closed: dt.date
+) -> CheckedCandles:
+    """Sort, cut after `as_of`, check and, within the policy, repair candles.
+
+    Values after `as_of` are cut off unread, so a replay of an old day sees what that day saw.
+    `newest_closed` is the newest day whose candle is closed: the day after it may be there, still
+    open, and is dropped.
+
+    Raises InputError for days beyond that, time stamps that are no UTC midnight, duplicate days
+    that disagree, prices that are not positive and finite, volumes that are negative or not
+    finite, high < low, and more missing days than the policy allows; ValueError for a frame that
+    does not follow the schema.
+    """
+    if as_of > newest_closed:
+        raise InputError(f"as_of {as_of} is not closed yet: give {newest_closed} or an earlier day")
+    frame = _with_schema(candles)
+    _check_days(frame["open_time"], newest_closed)
+    findings = _find_open_candle(frame["open_time"], newest_closed)
+    frame = frame[frame["open_time"] <= _midnight(as_of)].reset_index(drop=True)
+    if frame.empty:
+        raise InputError(f"no candle up to {as_of}: give candles that begin earlier or a later day")
+    frame, repairs = _without_duplicates(frame, policy)
+    _check_values(frame)
+    findings += _find_oddities(frame, as_of)
+    frame, filled = _without_gaps(frame, policy)
+    return CheckedCandles(frame, tuple(findings), tuple(repairs + filled))
+
+
+def digest_candles(candles: pd.DataFrame) -> str:
+    """Hash the content of candles: SHA-256, 64 hex digits, whatever the order of rows and columns.
+
+    Hashed are, for each column in the order of `COLUMNS` and exogenous ones by name, its name and
+    its values sorted by `open_time` as little-endian 64-bit numbers: microseconds since 1970, IEEE
+    floats. Raises ValueError for values of candles that are missing.
+    """
+    frame = _with_schema(candles)
+    for name in frame.columns:
+        missing = frame[name].isna()
+        if missing.any() and not is_exogenous(name):
+            raise ValueError("expected candles without missing values, received NaN")
+        if missing.any():
+            # One of the many byte patterns of a missing number.
+            frame[name] = np.where(missing, np.nan, frame[name])
+    if not frame["open_time"].is_unique:
+        frame = frame.sort_values(list(frame.columns))
+    frame["open_time"] = frame["open_time"].dt.tz_localize(None)
+    return hash_columns((str(name), frame[name].to_numpy()) for name in frame.columns)
+
+
+def hash_columns(columns: Iterable[tuple[str, np.ndarray]]) -> str:
+    """Hash columns sorted by `open_time` as `digest_candles` says; times are datetime64[us]."""
+    digest = hashlib.sha256()
+    for name, values in columns:
+        # -0.0 + 0.0 is 0.0
+        numbers = values.astype("<i8") if name == "open_time" else (values + 0.0).astype("<f8")
+        digest.update(f"{name}:{len(numbers)}:".encode())
+        digest.update(numbers.data)
+    return digest.hexdigest()
+
+
+def log_returns(close: np.ndarray) -> np.ndarray:
+    """Log returns ln(close_t / close_{t-1}), no unit: (n,) closes to (n - 1,) returns."""
+    return np.diff(np.log(close))
+
+
+def _with_schema(candles: pd.DataFrame) -> pd.DataFrame:
+    """Copy with the columns in the schema's order and types, sorted by open_time, stable."""
+    joined = sorted(str(name) for name in candles.columns if is_exogenous(str(name)))
+    unknown = [str(name) for name in candles.columns if name not in (*COLUMNS, *joined)]
+    if unknown or not {"open_time", "close"} <= set(candles.columns):
+        raise ValueError(
+            f"expected open_time, close and others of {list(COLUMNS)}, "
+            f"received {[str(name) for name in candles.columns]}"
+        )
+    if not isinstance(candles["open_time"].dtype, pd.DatetimeTZDtype):
+        raise ValueError(f"expected open_time in UTC, received {candles['open_time'].dtype}")
+    types = {name: "float64" for name in candles.columns if name != "open_time"}
+    known = [name for name in COLUMNS if name in candles.columns]
+    frame = candles[[*known, *joined]].astype(types)
+    frame["open_time"] = frame["open_time"].dt.tz_convert("UTC").dt.as_unit("us")
+    if not frame["open_time"].is_monotonic_increasing:
+        frame = frame.sort_values("open_time", kind="stable")
+    return frame.reset_index(drop=True)
+
+
+def _check_days(open_time: pd.Series, newest_closed: dt.date) -> None:
+    if open_time.isna().any():
+        raise InputError(f"{int(open_time.isna().sum())} rows have no date: give each row its day")
+    odd = open_time[open_time != open_time.dt.normalize()]
+    if len(odd):
+        raise InputError(
+            f"{len(odd)} candles do not start at midnight UTC, the first at {odd.iloc[0]}: "
+            "daily candles are expected"
+        )
+    future = open_time[open_time > _midnight(newest_closed) + _DAY]
+    if len(future):
+        raise InputError(
+            f"future dates: {_named(_days(future))}; the newest closed candle is {newest_closed}, "
+            "remove those rows"
+        )
+
+
+def _without_duplicates(
+    frame: pd.DataFrame, policy: RepairPolicy
+) -> tuple[pd.DataFrame, list[str]]:
+    """Keep a day that is given twice with the same values once."""
+    once = frame.drop_duplicates()
+    twice = once.loc[once["open_time"].duplicated(), "open_time"]
+    if len(twice):
+        raise InputError(
+            f"duplicate days that disagree: {_named(_days(twice))}; keep one row a day"
+        )
+    if len(once) == len(frame):
+        return frame, []
+    dropped = _days(frame.loc[frame.duplicated(), "open_time"])
+    if not policy.drop_identical_duplicates:
+        raise InputError(
+            f"duplicate days: {_named(dropped)}; keep one row a day "
+            "or set repair.drop_identical_duplicates"
+        )
+    repair = f"dropped {_count(len(dropped), 'identical duplicate row')}: {_named(dropped)}"
+    return once.reset_index(drop=True), [repair]
+
+
+def _check_values(frame: pd.DataFrame) -> None:
+    for name in frame.columns.drop("open_time"):
+        values = frame[name].to_numpy()
+        right = values >= 0 if name == "volume" else values > 0
+        wrong = frame[~(right & np.isfinite(values))]
+        if len(wrong):
+            expected = "not negative and finite" if name == "volume" else "positive and finite"
+            more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            raise InputError(
+                f"{name} is {wrong[name].iloc[0]:g} on {_days(wrong['open_time'])[0]}{more}: "
+                f"expected a number that is {expected}, mend or remove the row"
+            )
+    if {"high", "low"} <= set(frame.columns):
+        crossed = frame[frame["high"] < frame["low"]]
+        if len(crossed):
+            days = _named(_days(crossed["open_time"]))
+            raise InputError(f"high < low on {days}: are the columns swapped?")
+
+
+def _without_gaps(frame: pd.DataFrame, policy: RepairPolicy) -> tuple[pd.DataFrame, list[str]]:
+    """Fill missing days with flat candles at the close before and no volume."""
+    indexed = frame.set_index("open_time")
+    every_day = pd.date_range(indexed.index[0], indexed.index[-1], freq="D", unit="us")
+    every_day.name = "open_time"
+    missing = _days(every_day[~every_day.isin(indexed.index)])
+    if not missing:
+        return frame, []
+    if len(missing) > policy.max_missing_days:
+        raise InputError(
+            f"{_count(len(missing), 'missing day')}: {_named(missing)}; at most "
+            f"{policy.max_missing_days} may be filled (repair.max_missing_days), add those candles"
+        )
+    whole = indexed.reindex(every_day)
+    close = whole["close"].ffill()
+    for name in whole.columns:
+        whole[name] = whole[name].fillna(0.0 if name == "volume" else close)
+    repair = f"filled {_count(len(missing), 'missing day')} with the close before: "
+    return whole.reset_index(), [repair + _named(missing)]
+
+
+def _find_open_candle(open_time: pd.Series, newest_closed: dt.date) -> list[Finding]:
+    still_open = open_time[open_time > _midnight(newest_closed)]
+    if still_open.empty:
+        return []
+    day = _days(still_open)[0]
+    return [Finding("open_candle", "warning", (day,), f"dropped the candle of {day}: still open")]
+
+
+def _find_oddities(frame: pd.DataFrame, as_of: dt.date) -> list[Finding]:
+    """Find what is odd but usable: stale data, odd bodies, days without trade, outliers."""
+    open_time = frame["open_time"]
+    newest = open_time.iloc[-1]
+    found: list[tuple[str, tuple[str, ...], str]] = []
+    if newest < _midnight(as_of):
+        late = (_midnight(as_of) - newest).days
+        text = f"stale: the newest candle is {_count(late, 'day')} before {as_of}, of"
+        found.append(("stale", (_day(newest),), text))
+    for name in {"open", "close"} & set(frame.columns):
+        outside = np.zeros(len(frame), dtype=bool)
+        if "low" in frame.columns:
+            outside |= (frame[name] < frame["low"]).to_numpy()
+        if "high" in frame.columns:
+            outside |= (frame[name] > frame["high"]).to_numpy()
+        text = f"{name} outside the day's low to high on"
+        found.append((f"{name}_outside_range", _days(open_time[outside]), text))
+    if "volume" in frame.columns:
+        still = open_time[frame["volume"] == 0]
+        found.append(("zero_volume", _days(still), "no volume on"))
+    outliers = _days(open_time[1:][_is_outlier(log_returns(frame["close"].to_numpy()))])
+    text = f"close changes beyond {OUTLIER_LIMIT:g} robust standard deviations on"
+    found.append(("outlier_return", outliers, text))
+    return [
+        Finding(kind, "warning", days, f"{text} {_named(days)}")
+        for kind, days, text in sorted(found)
+        if days
+    ]
+
+
+def _is_outlier(returns: np.ndarray) -> np.ndarray:
+    """Mark returns beyond OUTLIER_LIMIT x 1.4826 x MAD of the median; none where the MAD is 0.
+
+    1.4826 makes the median absolute deviation the standard deviation of a normal distribution.
+    """
+    if not len(returns):
+        return np.zeros(0, dtype=bool)
+    distance = np.abs(returns - np.median(returns))
+    scale = 1.4826 * np.median(distance)
+    return (distance > OUTLIER_LIMIT * scale) & (scale > 0)
+
+
+def _midnight(day: dt.date) -> pd.Timestamp:
+    return pd.Timestamp(day, tz="UTC")
+
+
+def _day(time: pd.Timestamp) -> str:
+    return time.strftime("%Y-%m-%d")
+
+
+def _days(times: Iterable[pd.Timestamp]) -> tuple[str, ...]:
+    return tuple(_day(time) for time in times)
+
+
+def _named(days: tuple[str, ...]) -> str:
+    """First five days, and how many more."""
+    more = f" and {len(days) - 5} more" if len(days) > 5 else ""
+    return ", ".join(days[:5]) + more
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" + ("" if n == 1 else "s")

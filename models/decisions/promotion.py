@@ -1,0 +1,264 @@
+"""The decision about a challenger: promote, refresh, keep or reject, with reasons.
+
+What is judged is the holdout model, the same recipe trained before the test days and purged by the
+horizon; see models/scoring/promotion.py.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+from scipy.stats import binom
+
+from models.config.judging import Promotion
+from models.config.recipe import REPRODUCTION_LABEL, Recipe
+from models.scoring.promotion import compare_scores, last_origins, score_origins
+
+Action = Literal["promote", "refresh", "keep", "reject"]
+COVERAGE_LEVEL = 0.9
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Challenger(_Frozen):
+    """What the judged origins say about a new version.
+
+    `crps_bp` and `naive_crps_bp` are means over origins and steps; `inside_90` counts the next
+    days, of `n_days`, that fell inside the 90 % band.
+    """
+
+    recipe: str
+    as_of: dt.date
+    n_days: int
+    crps_bp: float
+    naive_crps_bp: float
+    inside_90: int
+    finite: bool
+    reproducible: bool
+    reproduction: bool = False
+
+
+class Champion(_Frozen):
+    """The champion, and both on identical origins.
+
+    `crps_bp` is the champion's and `challenger_crps_bp` the challenger's mean on the `n_shared`
+    origins that both have; for the same recipe the champion's numbers are its predecessor's. `dm_p`
+    is the two-sided Diebold-Mariano p-value, None where there is none. The `live_…` numbers are
+    about the origins at which the champion forecast live.
+    """
+
+    version: str
+    recipe: str
+    as_of: dt.date
+    unproven: bool = False
+    n_shared: int = 0
+    crps_bp: float | None = None
+    challenger_crps_bp: float | None = None
+    dm_p: float | None = None
+    n_live: int = 0
+    live_crps_bp: float | None = None
+    live_challenger_crps_bp: float | None = None
+
+
+class Decision(_Frozen):
+    """What becomes of a challenger, and why; `unproven` where it has not beaten naive yet."""
+
+    action: Action
+    reasons: tuple[str, ...]
+    unproven: bool = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether the champion's alias moves to the challenger."""
+        return self.action in ("promote", "refresh")
+
+    def __str__(self) -> str:
+        mark = " (unproven)" if self.moves and self.unproven else ""
+        return f"{self.action}{mark}: {'; '.join(self.reasons)}"
+
+
+def decide(
+    challenger: Challenger, champion: Champion | None, policy: Promotion, pinned: str = ""
+) -> Decision:
+    """Decide about a challenger; the same arguments give the same decision.
+
+    Reproductions, and models that are not finite or not the same after reloading, are rejected.
+    One that is worse than naive's distribution or miscalibrated is rejected too, unless there is
+    nothing better to lose: no champion yet, or an unproven one of the same recipe; it is then
+    marked unproven. The same recipe on newer data takes over unless it is worse than its
+    predecessor by more than the margin; another recipe only if its CRPS is lower and the
+    Diebold-Mariano test says so. `pinned`: why the champion may not be moved; empty if it may.
+    """
+    faults = _hard_faults(challenger)
+    if faults:
+        return Decision(action="reject", reasons=faults)
+    doubts = _doubts(challenger, policy)
+    decision = _compare(challenger, champion, policy, doubts)
+    if pinned and decision.moves and champion is not None:
+        held = f"version {champion.version} is pinned ({pinned}), or it would have been: {decision}"
+        return Decision(action="keep", reasons=(held,))
+    return decision
+
+
+def describe_challenger(
+    recipe: Recipe,
+    as_of: dt.date,
+    predictions: pd.DataFrame,
+    n_origins: int,
+    reproducible: bool,
+) -> Challenger:
+    """Say what the last `n_origins` of the holdout's predictions frame say about a new version.
+
+    `reproducible`: whether the registered files forecast as the trained ones do.
+    """
+    scores = last_origins(score_origins(predictions, recipe.name), n_origins)
+    naive = last_origins(score_origins(predictions, "naive"), n_origins)
+    next_day = scores[scores["step"] == 1]
+    return Challenger(
+        recipe=recipe.digest(),
+        as_of=as_of,
+        n_days=len(next_day),
+        crps_bp=float(scores["crps_bp"].mean(skipna=False)),
+        naive_crps_bp=float(naive["crps_bp"].mean()),
+        inside_90=int(next_day["inside_90"].sum()),
+        finite=bool(np.isfinite(scores["crps_bp"]).all()),
+        reproducible=reproducible,
+        reproduction=recipe.reproduction,
+    )
+
+
+def describe_champion(
+    facts: Champion, scores: pd.DataFrame, theirs: pd.DataFrame | None, live: pd.DataFrame
+) -> Champion:
+    """Complete the `facts` about a champion with both models' scores on identical origins.
+
+    `scores` are the challenger's and `theirs` the champion recipe's holdout scores, `live` those of
+    the champion's live forecasts: origin, step, crps_bp.
+    """
+    lived = compare_scores(scores, live)
+    compared = {} if theirs is None else compare_scores(scores, theirs)
+    return facts.model_copy(
+        update=compared
+        | {
+            "n_live": lived["n_shared"],
+            "live_crps_bp": lived["crps_bp"],
+            "live_challenger_crps_bp": lived["challenger_crps_bp"],
+        }
+    )
+
+
+def coverage_interval(n: int, significance: float) -> tuple[int, int]:
+    """Counts of `n` days inside the 90 % band that a calibrated model gives, both ends included.
+
+    The central binomial interval outside of which lies at most `significance`.
+    """
+    low, high = binom.interval(1 - significance, n, COVERAGE_LEVEL)
+    return int(low), int(high)
+
+
+def _hard_faults(challenger: Challenger) -> tuple[str, ...]:
+    faults = []
+    if challenger.reproduction:
+        faults.append(REPRODUCTION_LABEL)
+    if not challenger.finite:
+        faults.append("its forecasts are not all finite")
+    if not challenger.reproducible:
+        faults.append("loaded from the registry it gives other forecasts than when it was trained")
+    return tuple(faults)
+
+
+def _doubts(challenger: Challenger, policy: Promotion) -> tuple[str, ...]:
+    """Why it is not proven: not better than naive, or miscalibrated."""
+    doubts = []
+    if not challenger.crps_bp < challenger.naive_crps_bp:
+        doubts.append(f"not better than naive's distribution: {_against_naive(challenger)}")
+    low, high = coverage_interval(challenger.n_days, policy.coverage_significance)
+    if not low <= challenger.inside_90 <= high:
+        doubts.append(
+            f"miscalibrated: the 90 % band held {challenger.inside_90} of "
+            f"{challenger.n_days} days, expected {low} to {high}"
+        )
+    return tuple(doubts)
+
+
+def _compare(
+    challenger: Challenger,
+    champion: Champion | None,
+    policy: Promotion,
+    doubts: tuple[str, ...],
+) -> Decision:
+    if champion is None:
+        reasons = ("the first model, there was no champion", *(doubts or [_proof(challenger)]))
+        return Decision(action="promote", reasons=reasons, unproven=bool(doubts))
+    if challenger.as_of < champion.as_of:
+        reason = (
+            f"trained to {challenger.as_of}, version {champion.version} already to {champion.as_of}"
+        )
+        return Decision(action="keep", reasons=(reason,))
+    same_recipe = challenger.recipe == champion.recipe
+    if doubts and not (same_recipe and champion.unproven):
+        return Decision(action="reject", reasons=doubts)
+    if same_recipe:
+        return _decide_refresh(challenger, champion, policy, doubts)
+    return _decide_promotion(challenger, champion, policy)
+
+
+def _decide_refresh(
+    challenger: Challenger, champion: Champion, policy: Promotion, doubts: tuple[str, ...]
+) -> Decision:
+    step = f"the recipe of version {champion.version} on data to {challenger.as_of}"
+    ours, theirs = champion.challenger_crps_bp, champion.crps_bp
+    if ours is None or theirs is None:
+        compared = "no judged origin shared with its predecessor"
+    else:
+        compared = f"CRPS {ours:.2f} bp, its predecessor's {theirs:.2f} bp {_on(champion)}"
+        if not ours <= theirs * (1 + policy.refresh_margin):
+            worse = f"worse than its predecessor by more than {policy.refresh_margin:.1%}"
+            return Decision(action="keep", reasons=(f"{worse}: {compared}",))
+    reasons = (step, compared, *(doubts or [_proof(challenger)]))
+    return Decision(action="refresh", reasons=reasons, unproven=bool(doubts))
+
+
+def _decide_promotion(challenger: Challenger, champion: Champion, policy: Promotion) -> Decision:
+    ours, theirs, p = champion.challenger_crps_bp, champion.crps_bp, champion.dm_p
+    if ours is None or theirs is None:
+        reason = f"no judged origin shared with version {champion.version}"
+        return Decision(action="keep", reasons=(reason,))
+    compared = f"CRPS {ours:.2f} bp, version {champion.version}'s {theirs:.2f} bp {_on(champion)}"
+    if not ours < theirs:
+        return Decision(action="keep", reasons=(f"not better than the champion: {compared}",))
+    tested = f"{compared}, DM p {'not defined' if p is None else f'{p:.3f}'}"
+    if p is None or not p < policy.significance:
+        reason = f"better by chance, perhaps (p must be below {policy.significance:g}): {tested}"
+        return Decision(action="keep", reasons=(reason,))
+    live, live_ours = champion.live_crps_bp, champion.live_challenger_crps_bp
+    if champion.n_live >= policy.min_live_days and live is not None and live_ours is not None:
+        lived = (
+            f"on {champion.n_live} days that the champion forecast live, CRPS {live_ours:.2f} bp "
+            f"against {live:.2f} bp"
+        )
+        if not live_ours < live:
+            return Decision(action="keep", reasons=(tested, f"but not better {lived}"))
+        return Decision(action="promote", reasons=(tested, lived, _proof(challenger)))
+    return Decision(action="promote", reasons=(tested, _proof(challenger)))
+
+
+def _proof(challenger: Challenger) -> str:
+    return f"better than naive's distribution: {_against_naive(challenger)}"
+
+
+def _against_naive(challenger: Challenger) -> str:
+    return (
+        f"CRPS {challenger.crps_bp:.2f} bp, naive's {challenger.naive_crps_bp:.2f} bp, "
+        f"the mean of all steps on {challenger.n_days} days"
+    )
+
+
+def _on(champion: Champion) -> str:
+    return f"on {champion.n_shared} shared origins"

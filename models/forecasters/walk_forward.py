@@ -1,0 +1,60 @@
+"""Walk-forward: a recipe fitted again along the way, each fold forecasting the days after its fit."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from models.config.recipe import Chunks, Recipe
+from models.errors import InputError
+from models.forecasters.forecaster import fit_forecasters
+from models.learning.prepare import prepare
+from models.learning.splits import MIN_SPAN, Span, span_split
+
+FOLDS_A_GROUP = 4
+
+
+def make_spans(origins: range, *, refit_days: int, rolling_days: int | None) -> list[Span]:
+    """Split the origins into folds of `refit_days`; training expands, or rolls over so many rows.
+
+    Raises InputError where a fold has fewer rows to learn from than `MIN_SPAN`.
+    """
+    starts = [*range(origins.start, origins.stop, refit_days), origins.stop]
+    spans = []
+    for start, stop in pairwise(starts):
+        first = 0 if rolling_days is None else max(0, start + 1 - rolling_days)
+        spans.append(Span(range(first, start + 1), range(start, stop)))
+    if len(spans[0].known) < MIN_SPAN:
+        raise InputError(
+            f"backtest: expected at least {MIN_SPAN} candles before the first origin, "
+            f"received {len(spans[0].known)}; start later or give a longer history"
+        )
+    return spans
+
+
+def group_spans(recipe: Recipe, spans: list[Span]) -> list[list[Span]]:
+    """Folds that are fitted together: what a group holds does not depend on how many run at once.
+
+    Recipes that train on chunks take up to four folds as one batched network, others one.
+    """
+    size = FOLDS_A_GROUP if isinstance(recipe.training, Chunks) else 1
+    return [spans[i : i + size] for i in range(0, len(spans), size)]
+
+
+def predict_group(recipe: Recipe, candles: pd.DataFrame, group: list[Span]) -> NDArray[np.float64]:
+    """Fit a recipe on every fold of a group and forecast its origins.
+
+    Returns quantiles (n_origins, horizon, n_levels) of cumulative log returns. What a fold learns
+    from, scalers included, is known at its first origin.
+    """
+    candles = candles.iloc[: group[-1].origins.stop]
+    folds = [prepare(recipe, candles, span_split(recipe, span)) for span in group]
+    forecasters, _ = fit_forecasters(folds)
+    parts = [
+        forecaster.predict(candles, span.origins).quantiles
+        for forecaster, span in zip(forecasters, group, strict=True)
+    ]
+    return np.concatenate(parts)

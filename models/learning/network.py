@@ -1,0 +1,120 @@
+"""The recurrent network, from built-in Keras layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from models.config.recipe import Recipe
+from models.learning.student_t import N_PARAMETERS
+
+# Standard deviations from the training mean beyond which an input counts as no more unusual.
+INPUT_LIMIT = 5.0
+
+_LAYERS = {
+    "rnn": keras.layers.SimpleRNN,
+    "lstm": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+    "bilstm": keras.layers.LSTM,
+    "bigru": keras.layers.GRU,
+}
+
+
+def build_network(recipe: Recipe, n_features: int) -> keras.Model:
+    """Build the untrained network: (batch, lookback, n_features) to its outputs.
+
+    Outputs are (batch, horizon) with the head 'point', and (batch, members, horizon, 3) with
+    'student_t', see models/learning/student_t.py. Members share the input and nothing else.
+    """
+    seeds = _draw_seeds(recipe.seed)
+    inputs = keras.Input((recipe.lookback, n_features))
+    if recipe.head == "point":
+        last = _recurrent(recipe, inputs, 0, seeds)
+        outputs = _dense(recipe.horizon, seeds, activation=recipe.output_activation)(last)
+        return keras.Model(inputs, outputs, name=recipe.cell)
+    limited = keras.ops.clip(inputs, -INPUT_LIMIT, INPUT_LIMIT)
+    heads = []
+    for member in range(recipe.members):
+        last = _recurrent(recipe, limited, member, seeds)
+        head = _dense(recipe.horizon * N_PARAMETERS, seeds, name=f"head_{member}")(last)
+        heads.append(keras.layers.Reshape((1, recipe.horizon, N_PARAMETERS))(head))
+    outputs = keras.layers.Concatenate(axis=1)(heads) if len(heads) > 1 else heads[0]
+    return keras.Model(inputs, outputs, name=recipe.cell)
+
+
+def _recurrent(
+    recipe: Recipe, x: keras.KerasTensor, member: int, seeds: Iterator[int]
+) -> keras.KerasTensor:
+    """Give the last state of one member, (batch, units), with dropout and the dense layer."""
+    for depth in range(recipe.layers):
+        sequences = depth < recipe.layers - 1
+        name = _layer_name(recipe, depth, member)
+        layer = _layer(recipe, seeds, return_sequences=sequences, name=name)
+        if recipe.cell.startswith("bi"):
+            # Given, since Keras' own copy of the layer would have the same seeds.
+            back = _layer(
+                recipe, seeds, return_sequences=sequences, name=f"{name}_back", go_backwards=True
+            )
+            layer = keras.layers.Bidirectional(layer, backward_layer=back)
+        x = layer(x)
+    x = keras.layers.Dropout(recipe.dropout, seed=next(seeds))(x)
+    return _dense(recipe.dense_units, seeds)(x) if recipe.dense_units else x
+
+
+def _layer(recipe: Recipe, seeds: Iterator[int], **more: Any) -> keras.layers.Layer:
+    return _LAYERS[recipe.cell](
+        recipe.units,
+        kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+        seed=next(seeds),
+        **more,
+    )
+
+
+def _dense(units: int, seeds: Iterator[int], **more: Any) -> keras.layers.Layer:
+    initializer = keras.initializers.GlorotUniform(next(seeds))
+    return keras.layers.Dense(units, kernel_initializer=initializer, **more)
+
+
+def _draw_seeds(seed: int) -> Iterator[int]:
+    """Seeds for everything random in a network.
+
+    Keras draws those that are not given from Python's `random`, which other threads use too.
+    """
+    rng = np.random.default_rng(seed)
+    while True:
+        yield int(rng.integers(2**31))
+
+
+def _layer_name(recipe: Recipe, depth: int, member: int) -> str:
+    return f"{recipe.cell}_{member}_{depth}"
+
+
+def set_member_weights(
+    network: keras.Model, recipe: Recipe, member: int, weights: list[NDArray[np.float32]]
+) -> None:
+    """Put one member's weights into the network that `build_network` gave.
+
+    `weights` in the order of models/learning/chunks.py: kernel, recurrent kernel and bias of every layer,
+    then kernel and bias of the head.
+    """
+    for depth, layer in enumerate(_member_layers(network, recipe, member)):
+        # The last layer is the head and has two arrays, the others three.
+        layer.set_weights(weights[3 * depth : 3 * depth + 3])
+
+
+def get_member_weights(
+    network: keras.Model, recipe: Recipe, member: int
+) -> list[NDArray[np.float32]]:
+    """Take one member's weights out of the network, as `set_member_weights` puts them in."""
+    layers = _member_layers(network, recipe, member)
+    return [array for layer in layers for array in layer.get_weights()]
+
+
+def _member_layers(network: keras.Model, recipe: Recipe, member: int) -> list[keras.layers.Layer]:
+    names = [_layer_name(recipe, depth, member) for depth in range(recipe.layers)]
+    return [network.get_layer(name) for name in (*names, f"head_{member}")]

@@ -1,0 +1,351 @@
+"""Judging: a forecaster against a reference on the very same days, and a verdict in plain words.
+
+The predictions frame is long, one row per model, origin and step, with the columns of `COLUMNS`
+and one column per quantile level (`quantile_column`). `origin` (datetime64[us, UTC]) is the
+open_time of the last candle known, `target_date` that of the candle forecast, `step` their distance
+in days; `close_origin` and `actual_usd` are in USD, `actual` and the quantiles are cumulative log
+returns from `close_origin`. The point forecast is the median.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isnan
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict
+
+from models.config.judging import Judging
+from models.config.recipe import Recipe
+from models.forecasters.baselines import naive_quantiles
+from models.forecasters.forecaster import Forecaster, fit_forecaster
+from models.forecasters.frame import (
+    BAND_LEVELS,
+    COLUMNS,
+    Forecast,
+    central_band,
+    levels_of,
+    make_predictions,
+    quantile_column,
+)
+from models.learning.prepare import prepare
+from models.learning.splits import Fold, holdout_split
+from models.learning.windows import make_future
+from models.scoring import metrics as m
+
+# With fewer blocks than this, resampling them says little about how far the skill can swing.
+MIN_BLOCKS = 5
+# A skill nearer to zero than this is the rounding of floating point numbers.
+ROUNDING = 1e-9
+
+Verdict = Literal["skill", "no evidence of skill", "worse than naive"]
+Number = int | float | None
+Metrics = dict[str, Number]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Echo(_Frozen):
+    """Whether the predicted price path repeats yesterday's change; see `measure_echo`."""
+
+    correlation_today: float | None
+    correlation_yesterday: float | None
+    is_echo: bool
+
+
+class Evaluation(_Frozen):
+    """What the test days say about one model; `model_dump(mode="json")` is plain JSON.
+
+    metrics: model -> step as text -> metric -> number, None where it is not defined; the units are
+    in the names, and `mape`, `mase*`, `directional_accuracy*` and `coverage_*` are fractions.
+    skill: step as text -> `skill_rmse` (of log returns) and `skill_crps`, each with `_low` and
+    `_high`, its 95 % interval, None where there are too few days for one.
+    """
+
+    model: str
+    reference: str
+    metrics: dict[str, dict[str, Metrics]]
+    skill: dict[str, Metrics]
+    echo: Echo
+    verdict: Verdict
+    verdict_text: str
+
+
+def mase_scales(train_closes: ArrayLike, horizon: int) -> tuple[dict[int, float], dict[int, float]]:
+    """Naive errors of the training fold by step: in USD and in log return, for `evaluate`.
+
+    train_closes (n,) in USD, in order of time. Raises ValueError for n <= horizon.
+    """
+    closes = np.asarray(train_closes, dtype=np.float64)
+    steps = range(1, horizon + 1)
+    usd = {step: m.naive_scale(closes, step) for step in steps}
+    return usd, {step: m.naive_scale(np.log(closes), step) for step in steps}
+
+
+def evaluate(
+    predictions: pd.DataFrame,
+    *,
+    model: str,
+    reference: str = "naive",
+    judging: Judging,
+    mase_scale_usd: Mapping[int, float],
+    mase_scale_log: Mapping[int, float],
+    seed: int,
+) -> Evaluation:
+    """Judge `model` against `reference` on the predictions frame, step by step.
+
+    The scales are the naive errors of the training fold by step, see `mase_scales`. The verdict is
+    about step 1 and the point forecast: "skill" where the 95 % block bootstrap interval of the RMSE
+    skill of log returns is all above zero, "worse than naive" where it is all below, else "no
+    evidence of skill", also where there are too few days for an interval.
+    Raises ValueError where a model is missing or the two were not asked about the same days.
+    """
+    levels = levels_of(predictions)
+    pairs = _same_days(predictions, model, reference)
+    metrics: dict[str, dict[str, Metrics]] = {model: {}, reference: {}}
+    skill: dict[str, Metrics] = {}
+    for step, (ours, theirs) in pairs.items():
+        scales = (mase_scale_usd[step], mase_scale_log[step])
+        metrics[model][str(step)] = score_step(ours, levels, *scales)
+        metrics[reference][str(step)] = score_step(theirs, levels, *scales)
+        skill[str(step)] = score_skill(ours, theirs, levels, step, judging, seed)
+    first = str(min(pairs))
+    echo = measure_echo(pairs[int(first)][0])
+    verdict = decide_verdict(skill[first])
+    n_days = len(pairs[int(first)][0])
+    text = describe_verdict(verdict, model, reference, n_days, skill[first], echo)
+    return Evaluation(
+        model=model,
+        reference=reference,
+        metrics=metrics,
+        skill=skill,
+        echo=echo,
+        verdict=verdict,
+        verdict_text=text,
+    )
+
+
+def score_step(
+    rows: pd.DataFrame, levels: tuple[float, ...], scale_usd: float, scale_log: float
+) -> Metrics:
+    """Every metric of one model at one step; `rows` is that part of a predictions frame."""
+    quantiles = rows[[quantile_column(level) for level in levels]].to_numpy(np.float64)
+    close, actual, actual_usd = (
+        rows[name].to_numpy(np.float64) for name in ("close_origin", "actual", "actual_usd")
+    )
+    quantiles_usd = close[:, None] * np.exp(quantiles)
+    middle = levels.index(0.5)
+    point, point_usd = quantiles[:, middle], quantiles_usd[:, middle]
+    direction = m.directional_accuracy(actual, point)
+    scores: dict[str, float | int] = {
+        "n_days": len(rows),
+        "rmse_usd": m.rmse(actual_usd, point_usd),
+        "mae_usd": m.mae(actual_usd, point_usd),
+        "mape": m.mape(actual_usd, point_usd),
+        "mase": m.mase(actual_usd, point_usd, scale_usd),
+        "rmse_log_return": m.rmse(actual, point),
+        "mae_log_return": m.mae(actual, point),
+        "mase_log_return": m.mase(actual, point, scale_log),
+        "directional_accuracy": direction.value,
+        "directional_accuracy_low": direction.low,
+        "directional_accuracy_high": direction.high,
+        "crps_bp": 1e4 * float(m.crps_from_quantiles(actual, quantiles, levels).mean()),
+        "crps_usd": float(m.crps_from_quantiles(actual_usd, quantiles_usd, levels).mean()),
+        **_band_scores(rows, levels),
+    }
+    return {name: _or_none(value) for name, value in scores.items()}
+
+
+def score_skill(
+    ours: pd.DataFrame,
+    theirs: pd.DataFrame,
+    levels: tuple[float, ...],
+    step: int,
+    judging: Judging,
+    seed: int,
+) -> Metrics:
+    """Skill of the RMSE and of the CRPS of log returns at one step, with 95 % intervals.
+
+    Forecasts `step` days ahead share step - 1 days with the next one, so that blocks grow by that.
+    """
+    block_days = judging.block_days + step - 1
+    columns = [quantile_column(level) for level in levels]
+    losses: dict[str, list[np.ndarray]] = {"skill_rmse": [], "skill_crps": []}
+    for rows in (ours, theirs):
+        actual = rows["actual"].to_numpy(np.float64)
+        losses["skill_rmse"].append((actual - rows["q0.5"].to_numpy(np.float64)) ** 2)
+        quantiles = rows[columns].to_numpy(np.float64)
+        losses["skill_crps"].append(m.crps_from_quantiles(actual, quantiles, levels))
+    enough = len(ours) >= MIN_BLOCKS * block_days
+    scores: Metrics = {}
+    for name, (loss, reference_loss) in losses.items():
+        result = m.block_bootstrap_skill(
+            loss,
+            reference_loss,
+            block_days=block_days if enough else 1,
+            samples=judging.bootstrap_samples if enough else 1,
+            seed=seed,
+            root=name == "skill_rmse",
+        )
+        scores[name] = result.value
+        scores[f"{name}_low"] = result.low if enough else None
+        scores[f"{name}_high"] = result.high if enough else None
+    return scores
+
+
+def measure_echo(rows: pd.DataFrame) -> Echo:
+    """Whether the predicted price path moves with yesterday's price change more than today's.
+
+    `rows` are one model's at one step, by target date. The day's change of the predicted price, in
+    logs, is correlated with the actual change of the same day and of the day before; the naive
+    forecast has 1 with the day before. Only target dates one day apart are compared. None where a
+    correlation is not defined (fewer than three days, or no movement).
+    """
+    dates = rows["target_date"].to_numpy("datetime64[us]")
+    predicted = np.log(rows["close_origin"].to_numpy(np.float64)) + rows["q0.5"].to_numpy()
+    price = np.log(rows["actual_usd"].to_numpy(np.float64))
+    moves = np.diff(price)
+    one_day = np.diff(dates) == np.timedelta64(1, "D")
+    kept = one_day[1:] & one_day[:-1]
+    path = np.diff(predicted)[1:][kept]
+    today, yesterday = (_correlation(path, move[kept]) for move in (moves[1:], moves[:-1]))
+    is_echo = today is not None and yesterday is not None and yesterday > today
+    return Echo(correlation_today=today, correlation_yesterday=yesterday, is_echo=is_echo)
+
+
+def decide_verdict(skill: Metrics) -> Verdict:
+    """The verdict from the RMSE skill's interval alone."""
+    low, high = skill["skill_rmse_low"], skill["skill_rmse_high"]
+    if low is not None and low > ROUNDING:
+        return "skill"
+    if high is not None and high < -ROUNDING:
+        return "worse than naive"
+    return "no evidence of skill"
+
+
+def describe_verdict(
+    verdict: Verdict, model: str, reference: str, n_days: int, skill: Metrics, echo: Echo
+) -> str:
+    """The verdict as one plain sentence with its numbers."""
+    text = (
+        f"{verdict[0].upper()}{verdict[1:]}: over {n_days} test days the next day's RMSE skill of "
+        f"{model} against {reference} is {_with_interval(skill, 'skill_rmse')}, and that of its "
+        f"distribution (CRPS) is {_with_interval(skill, 'skill_crps')}"
+    )
+    low = skill["skill_crps_low"]
+    if low is not None and low > 0:
+        text += ", so the range of prices it gives is better than naive's"
+    if echo.is_echo:
+        text += (
+            f"; its price path echoes yesterday's change (correlation "
+            f"{echo.correlation_yesterday:.2f}) rather than today's "
+            f"({echo.correlation_today:.2f}), so a price chart flatters it"
+        )
+    return text + "."
+
+
+def _same_days(
+    predictions: pd.DataFrame, model: str, reference: str
+) -> dict[int, tuple[pd.DataFrame, pd.DataFrame]]:
+    """Rows of both models by step, in order of time; ValueError where their days differ."""
+    missing = [name for name in COLUMNS if name not in predictions.columns]
+    if missing:
+        raise ValueError(f"predictions: expected the columns {list(COLUMNS)}, missing {missing}")
+    frames = []
+    for name in (model, reference):
+        rows = predictions[predictions["model"] == name].sort_values(["step", "origin"])
+        if rows.empty:
+            known = sorted(set(predictions["model"]))
+            raise ValueError(f"predictions: expected rows of model {name!r}, received {known}")
+        frames.append(rows.reset_index(drop=True))
+    ours, theirs = frames
+    shared = [name for name in COLUMNS if name != "model"]
+    if ours.duplicated(["step", "origin"]).any() or not ours[shared].equals(theirs[shared]):
+        raise ValueError(
+            f"predictions: expected {model!r} and {reference!r} on the same days once each, with "
+            f"the same actual values; received {len(ours)} and {len(theirs)} rows that differ"
+        )
+    steps = [int(step) for step in ours["step"].unique()]
+    return {step: (ours[ours["step"] == step], theirs[theirs["step"] == step]) for step in steps}
+
+
+def _band_scores(rows: pd.DataFrame, levels: tuple[float, ...]) -> dict[str, float]:
+    """Coverage of the central bands that the levels allow, and the 90 % band's mean width."""
+    scores: dict[str, float] = {}
+    for level in BAND_LEVELS:
+        band = central_band(level, levels)
+        if band is None:
+            continue
+        low, high = (rows[name].to_numpy(np.float64) for name in band)
+        scores[f"coverage_{level * 100:.0f}"] = m.coverage(rows["actual"].to_numpy(), low, high)
+        if level == 0.9:
+            scores["width_90"] = float(np.mean(high - low))
+    return scores
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _or_none(value: float | int) -> Number:
+    return None if isnan(value) else value
+
+
+def _with_interval(skill: Metrics, name: str) -> str:
+    value, low, high = skill[name], skill[f"{name}_low"], skill[f"{name}_high"]
+    if low is None or high is None:
+        return f"{value:+z.2%} (too few days for an interval)"
+    return f"{value:+z.2%} (95 % interval {low:+z.2%} to {high:+z.2%})"
+
+
+def score_holdout(
+    forecaster: Forecaster, candles: pd.DataFrame, fold: Fold, judging: Judging
+) -> tuple[pd.DataFrame, Evaluation]:
+    """Forecast every test origin with the holdout model and naive, and score both on what came.
+
+    Returns the long predictions frame (see forecasters/frame.py) and the evaluation. MASE is scaled
+    by naive's mean absolute error on the training rows, by step.
+    """
+    recipe = forecaster.recipe
+    close = candles["close"].to_numpy(dtype=np.float64)
+    forecast = forecaster.predict(candles, fold.test)
+    naive = Forecast(
+        origins=forecast.origins,
+        close=forecast.close,
+        quantiles=naive_quantiles(close, fold.test, recipe.horizon, recipe.quantile_levels),
+        levels=recipe.quantile_levels,
+    )
+    future = make_future(close, recipe.horizon)[fold.test.start : fold.test.stop]
+    frames = [
+        make_predictions(recipe.name, forecast, future),
+        make_predictions("naive", naive, future),
+    ]
+    predictions = pd.concat(frames, ignore_index=True)
+    scale_usd, scale_log = mase_scales(
+        close[fold.train_rows.start : fold.train_rows.stop], recipe.horizon
+    )
+    evaluation = evaluate(
+        predictions,
+        model=recipe.name,
+        judging=judging,
+        mase_scale_usd=scale_usd,
+        mase_scale_log=scale_log,
+        seed=recipe.seed,
+    )
+    return predictions, evaluation
+
+
+def predict_holdout(recipe: Recipe, candles: pd.DataFrame, judging: Judging) -> pd.DataFrame:
+    """Fit the holdout model of a recipe and forecast the test origins: its predictions frame."""
+    prepared = prepare(recipe, candles, holdout_split(recipe, judging))
+    forecaster, _ = fit_forecaster(prepared)
+    test = prepared.fold.test
+    future = make_future(prepared.close, recipe.horizon)[test.start : test.stop]
+    return make_predictions(recipe.name, forecaster.predict(candles, test), future)

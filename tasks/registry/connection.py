@@ -1,0 +1,93 @@
+"""Where MLflow is, and whether it answers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import requests
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from models.errors import InputError, RegistryError
+from tasks.storage.home import home
+
+ANSWER_SECONDS = 5
+
+
+def tracking_uri() -> str:
+    """Return `MLFLOW_TRACKING_URI`, or the SQLite file in the folder of all state."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+
+
+def ui_command() -> str:
+    """Return what to type, or to open, to see the runs."""
+    uri = tracking_uri()
+    return f"open {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+
+
+def check_tracking() -> None:
+    """Raise InputError unless the tracking server, if one is named, answers within five seconds."""
+    uri = tracking_uri()
+    if not uri.startswith("http"):
+        return
+    try:
+        requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS).raise_for_status()
+    except requests.RequestException as error:
+        raise InputError(
+            f"MLFLOW_TRACKING_URI: no MLflow server answers at {uri} ({type(error).__name__}); "
+            "start it with `mlflow server`, or unset the variable to keep runs in BTC_HOME"
+        ) from error
+
+
+def connect() -> MlflowClient:
+    """Point MLflow at its store, quietly, and return a client."""
+    # Seven, its default, would wait for minutes; a stage is tried again as a whole.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # It warns that a virtual environment made by uv has no pip; the requirements are given anyway.
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(tracking_uri())
+    return MlflowClient()
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Raise RegistryError, in one line, where MLflow fails."""
+    try:
+        yield
+    except MlflowException as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RegistryError(
+            f"MLflow at {tracking_uri()} failed in the middle of the run ({reason}); what was done "
+            "before stands, run again to finish"
+        ) from error
+
+
+def find_experiment(client: MlflowClient, name: str) -> str:
+    """Return the id of the experiment `name`, made if it is not there."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    # A server knows where its artifacts go; without one they stay in the folder of all state.
+    own = tracking_uri().startswith("sqlite")
+    location = (home() / "mlartifacts" / name).as_uri() if own else None
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def code_version() -> str:
+    """Return the commit of the running code, '-dirty' if changed; without git, the version."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    root = Path(__file__).parent.parent
+    try:
+        found = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return version("btc-daily")
+    return found.stdout.strip()

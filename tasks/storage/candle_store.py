@@ -1,0 +1,159 @@
+"""The candle store: Parquet by source, symbol and year, on this machine or any fsspec address.
+
+`<address>/<source>/<symbol>/year=2024/candles.parquet`; beside the years lie `_revisions.parquet`
+and `_quarantine.parquet`, which dataset readers skip because of the underscore. Every file is
+written whole under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from models.data.store_table import BadRows, candle_schema, check_table
+from models.errors import InputError
+from tasks.storage.home import home
+
+CANDLES, REVISIONS, QUARANTINE = "candles.parquet", "_revisions.parquet", "_quarantine.parquet"
+
+
+class CandleStore:
+    """The stored candles of one source and symbol, bars of one `step`.
+
+    `address` is a folder or an fsspec address such as s3://bucket/candles; by default BTC_STORE,
+    else candles/ under BTC_HOME. Raises InputError for an address that cannot be opened.
+    """
+
+    def __init__(
+        self, source: str, symbol: str, address: str = "", step: dt.timedelta = dt.timedelta(days=1)
+    ) -> None:
+        address = address or os.environ.get("BTC_STORE") or str(home() / "candles")
+        folders = (source.replace(":", "-"), symbol.replace("/", "-").replace(":", "_"))
+        try:
+            self._files, root = fsspec.url_to_fs(address)
+        except (ImportError, ValueError) as error:
+            raise InputError(f"BTC_STORE: cannot open {address!r} ({error})") from error
+        self.source, self.symbol = source, symbol
+        self.schema, self.step = candle_schema(symbol), step
+        self.folder = "/".join([root.rstrip("/"), *folders])
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other writers on this machine waiting; ends with the process, however it ends."""
+        if not isinstance(self._files, LocalFileSystem):
+            yield
+            return
+        path = Path(self.folder)
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def read(self) -> pa.Table:
+        """All stored candles, sorted; no row where nothing is stored yet.
+
+        Raises InputError for a file that is no candle table.
+        """
+        tables = map(self._read_year, self.years())
+        return pa.concat_tables([self.schema.empty_table(), *tables])
+
+    def years(self) -> list[str]:
+        """Paths of the stored years, oldest first."""
+        return sorted(self._files.glob(f"{self.folder}/year=*/{CANDLES}"))
+
+    def write(self, table: pa.Table, stored: pa.Table) -> None:
+        """Store the years of a sorted candle table that differ from `stored`, the table before.
+
+        Raises BadRows for rows that cannot be candles.
+        """
+        check_table(table, self.step)
+        old = dict(_by_year(stored))
+        for year, part in _by_year(table):
+            if year not in old or not old[year].equals(part):
+                self._write(f"{self.folder}/year={year}/{CANDLES}", part)
+
+    def read_log(self, name: str, schema: pa.Schema) -> pa.Table:
+        """Rows of the log REVISIONS or QUARANTINE, oldest first."""
+        path = f"{self.folder}/{name}"
+        return self._read(path, schema) if self._files.exists(path) else schema.empty_table()
+
+    def append_log(self, name: str, rows: pa.Table) -> None:
+        """Add the rows to a log, except those it has already, from an earlier try of a run."""
+        log = self.read_log(name, rows.schema)
+        both = pa.concat_tables([log, rows]).to_pandas().drop_duplicates()
+        if len(both) > log.num_rows:
+            table = pa.Table.from_pandas(both, schema=rows.schema, preserve_index=False)
+            self._write(f"{self.folder}/{name}", table)
+
+    def _read_year(self, path: str) -> pa.Table:
+        table = self._read(path, self.schema)
+        years = table["open_time"].to_numpy().astype("datetime64[Y]")
+        try:
+            check_table(table, self.step)
+        except BadRows as error:
+            raise _unusable(path, str(error)) from error
+        if not len(years) or not (years == np.datetime64(path.split("/year=")[-1][:4])).all():
+            raise _unusable(path, "not the candles of that year")
+        return table
+
+    def _read(self, path: str, schema: pa.Schema) -> pa.Table:
+        try:
+            with self._files.open(path, "rb") as file:
+                return pq.read_table(file, partitioning=None).select(schema.names).cast(schema)
+        except (pa.ArrowException, KeyError) as error:
+            raise _unusable(path, "no such table") from error
+
+    def _write(self, path: str, table: pa.Table) -> None:
+        folder, _, name = path.rpartition("/")
+        temporary = f"{folder}/.{name}.part"
+        self._files.makedirs(folder, exist_ok=True)
+        with self._files.open(temporary, "wb") as file:
+            pq.write_table(table, file, compression="zstd", **_encoding(table.schema))
+            if isinstance(self._files, LocalFileSystem):
+                file.flush()
+                os.fsync(file.fileno())
+        self._files.mv(temporary, path)
+
+
+def list_stores() -> list[CandleStore]:
+    """Every store of daily candles under the address, by source and symbol."""
+    found = CandleStore("*", "*").years()
+    names = sorted({tuple(path.split("/")[-4:-2]) for path in found})
+    return [
+        CandleStore(source.replace("-", ":", 1), symbol.replace("-", "/", 1).replace("_", ":"))
+        for source, symbol in names
+    ]
+
+
+def _by_year(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    years = table["open_time"].to_numpy().astype("datetime64[Y]")
+    bounds = [0, *(np.flatnonzero(years[1:] != years[:-1]) + 1), len(years)]
+    for start, end in pairwise(bounds):
+        if end > start:
+            yield str(years[start]), table.slice(start, end - start)
+
+
+def _unusable(path: str, why: str) -> InputError:
+    return InputError(
+        f"the store's file {path} cannot be used ({why}): remove it, and the next ingest fetches "
+        "its candles again"
+    )
+
+
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """Encodings that suit prices and regular times; three times as fast as the defaults."""
+    floats = {f.name: "BYTE_STREAM_SPLIT" for f in schema if pa.types.is_floating(f.type)}
+    times = {f.name: "DELTA_BINARY_PACKED" for f in schema if pa.types.is_timestamp(f.type)}
+    return {"use_dictionary": False, "column_encoding": floats | times}

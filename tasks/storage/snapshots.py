@@ -1,0 +1,47 @@
+"""The snapshots on disk, for people; apart from the task, so that a look needs no Prefect."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import pyarrow as pa
+
+from models.config.flows import RetrainConfig
+from models.data.candles import digest_candles
+from models.errors import SourceError
+from models.records import SnapshotRecord
+from tasks.storage.files import read_frame
+from tasks.storage.home import home
+
+
+def list_snapshots() -> list[tuple[SnapshotRecord, bool]]:
+    """Every whole snapshot, oldest day first, and whether its candles still have its hash."""
+    found = []
+    for manifest in (home() / "snapshots").glob("*/manifest.json"):
+        facts = json.loads(manifest.read_text(encoding="utf-8"))
+        record = SnapshotRecord.model_validate(facts | {"folder": manifest.parent})
+        found.append((record, _is_intact(record)))
+    return sorted(found, key=lambda pair: (pair[0].as_of, pair[0].sha256))
+
+
+def _is_intact(record: SnapshotRecord) -> bool:
+    try:
+        return digest_candles(read_frame(record.candles_path)) == record.sha256
+    except (OSError, ValueError, pa.ArrowException):
+        return False
+
+
+def find_newest_snapshot(
+    config: RetrainConfig, as_of: dt.date, trouble: SourceError
+) -> SnapshotRecord:
+    """The newest intact snapshot of the symbol's real candles up to `as_of`; `trouble` without."""
+    known = [
+        record
+        for record, intact in list_snapshots()
+        if intact and record.symbol == config.symbol
+        if record.as_of <= as_of and not record.synthetic
+    ]
+    if not known:
+        raise trouble
+    return known[-1]

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.config.judging import Promotion
+from models.decisions.promotion import Challenger, Champion, coverage_interval, decide
+
+POLICY = Promotion()
+TODAY, YESTERDAY = dt.date(2024, 6, 2), dt.date(2024, 6, 1)
+
+
+def challenger(**changes: object) -> Challenger:
+    facts = {
+        "recipe": "new",
+        "as_of": TODAY,
+        "n_days": 180,
+        "crps_bp": 150.0,
+        "naive_crps_bp": 155.0,
+        "inside_90": 162,
+        "finite": True,
+        "reproducible": True,
+    }
+    return Challenger.model_validate(facts | changes)
+
+
+def champion(**changes: object) -> Champion:
+    facts = {
+        "version": "7",
+        "recipe": "old",
+        "as_of": YESTERDAY,
+        "n_shared": 180,
+        "crps_bp": 152.0,
+        "challenger_crps_bp": 150.0,
+        "dm_p": 0.01,
+    }
+    return Champion.model_validate(facts | changes)
+
+
+GOOD, SAME = challenger(), challenger(recipe="old")
+LIVED = {"n_live": 60, "live_crps_bp": 140.0}
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "action", "unproven", "words"),
+    [
+        (GOOD, None, "promote", False, "first model"),
+        (challenger(crps_bp=156.0), None, "promote", True, "CRPS 156.00 bp, naive's 155.00 bp"),
+        (challenger(crps_bp=155.0), None, "promote", True, "not better than naive"),
+        (challenger(inside_90=180), None, "promote", True, "held 180 of 180 days"),
+        (challenger(finite=False), None, "reject", False, "finite"),
+        (challenger(reproducible=False), None, "reject", False, "loaded from the registry"),
+        (challenger(reproduction=True), None, "reject", False, "never promoted"),
+        (challenger(reproduction=True), champion(), "reject", False, "never promoted"),
+        (challenger(crps_bp=float("nan"), finite=False), champion(), "reject", False, "finite"),
+        (GOOD, champion(), "promote", False, "DM p 0.010"),
+        (GOOD, champion(dm_p=0.05), "keep", False, "p must be below 0.05"),
+        (GOOD, champion(dm_p=None), "keep", False, "not defined"),
+        (GOOD, champion(challenger_crps_bp=152.0), "keep", False, "not better than the champion"),
+        (GOOD, champion(n_shared=0, crps_bp=None), "keep", False, "no judged origin shared"),
+        (GOOD, champion(as_of=dt.date(2024, 6, 3)), "keep", False, "already to 2024-06-03"),
+        (GOOD, champion(**LIVED, live_challenger_crps_bp=141.0), "keep", False, "not better on 60"),
+        (GOOD, champion(**LIVED, live_challenger_crps_bp=139.0), "promote", False, "139.00 bp"),
+        (
+            GOOD,
+            champion(n_live=59, live_crps_bp=140.0, live_challenger_crps_bp=141.0),
+            "promote",
+            False,
+            "DM p",
+        ),
+        (GOOD, champion(n_live=60), "promote", False, "DM p"),
+        (GOOD, champion(**LIVED, live_challenger_crps_bp=140.0), "keep", False, "not better on 60"),
+        (GOOD, champion(as_of=TODAY), "promote", False, "DM p"),
+        (GOOD, champion(dm_p=0.0499), "promote", False, "DM p 0.050"),
+        (challenger(inside_90=151), champion(), "promote", False, "DM p"),
+        (challenger(inside_90=150), champion(), "reject", False, "expected 151 to 172"),
+        (challenger(inside_90=172), champion(), "promote", False, "DM p"),
+        (challenger(inside_90=173), champion(), "reject", False, "held 173 of 180 days"),
+        (challenger(crps_bp=156.0), champion(), "reject", False, "not better than naive"),
+        (challenger(inside_90=140), champion(), "reject", False, "expected 151 to 172"),
+        (SAME, champion(), "refresh", False, "on data to 2024-06-02"),
+        (SAME, champion(crps_bp=None), "refresh", False, "no judged origin shared"),
+        (SAME, champion(challenger_crps_bp=155.04), "refresh", False, "155.04 bp"),
+        (SAME, champion(challenger_crps_bp=155.05), "keep", False, "by more than 2.0%"),
+        (challenger(recipe="old", inside_90=140), champion(), "reject", False, "miscalibrated"),
+        (
+            challenger(recipe="old", inside_90=140),
+            champion(unproven=True),
+            "refresh",
+            True,
+            "miscalibrated",
+        ),
+        (challenger(inside_90=140), champion(unproven=True), "reject", False, "miscalibrated"),
+    ],
+)
+def test_every_branch(
+    new: Challenger, old: Champion | None, action: str, unproven: bool, words: str
+) -> None:
+    decision = decide(new, old, POLICY)
+    assert (decision.action, decision.unproven) == (action, unproven)
+    assert words in str(decision)
+
+
+def test_pinned_champion_stays_and_the_reason_says_what_would_have_been() -> None:
+    decision = decide(GOOD, champion(), POLICY, pinned="rollback by ann on 2024-05-30: odd bands")
+    assert decision.action == "keep"
+    assert "odd bands" in decision.reasons[0]
+    assert "promote" in decision.reasons[0]
+    assert decide(challenger(finite=False), champion(), POLICY, pinned="x").action == "reject"
+
+
+def test_coverage_interval_holds_what_a_calibrated_model_gives() -> None:
+    # scipy-free oracle: sum the binomial probabilities.
+    from math import comb
+
+    n, significance = 20, 0.01
+    probabilities = [comb(n, k) * 0.9**k * 0.1 ** (n - k) for k in range(n + 1)]
+    low, high = coverage_interval(n, significance)
+    assert sum(probabilities[:low]) <= significance / 2 < sum(probabilities[: low + 1])
+    assert sum(probabilities[high + 1 :]) <= significance / 2
+    assert (low, high) == (14, 20)
+
+
+numbers = st.floats(1, 1000)
+challengers = st.builds(
+    challenger,
+    recipe=st.sampled_from(["old", "new"]),
+    crps_bp=numbers,
+    naive_crps_bp=numbers,
+    inside_90=st.integers(0, 180),
+    finite=st.booleans(),
+    reproducible=st.booleans(),
+    reproduction=st.booleans(),
+)
+champions = st.builds(
+    champion,
+    crps_bp=st.none() | numbers,
+    challenger_crps_bp=st.none() | numbers,
+    dm_p=st.none() | st.floats(0, 1),
+    unproven=st.booleans(),
+    n_live=st.integers(0, 200),
+    live_crps_bp=st.none() | numbers,
+    live_challenger_crps_bp=st.none() | numbers,
+)
+
+
+@given(challengers, champions)
+def test_never_promotes_what_is_worse_on_the_mean(new: Challenger, old: Champion) -> None:
+    decision = decide(new, old, POLICY)
+    if decision.action == "promote":
+        assert old.challenger_crps_bp is not None
+        assert old.crps_bp is not None
+        assert old.challenger_crps_bp < old.crps_bp
+        assert new.crps_bp < new.naive_crps_bp
+        assert new.recipe != old.recipe
+        if old.n_live >= POLICY.min_live_days and None not in (lived := live_scores(old)):
+            assert lived[0] < lived[1]
+    if decision.action == "refresh" and None not in (shared := shared_scores(old)):
+        assert new.recipe == old.recipe
+        assert shared[0] <= shared[1] * (1 + POLICY.refresh_margin)
+
+
+def live_scores(old: Champion) -> tuple[float | None, float | None]:
+    return old.live_challenger_crps_bp, old.live_crps_bp
+
+
+def shared_scores(old: Champion) -> tuple[float | None, float | None]:
+    return old.challenger_crps_bp, old.crps_bp
+
+
+@given(challengers, st.none() | champions)
+def test_deterministic_and_always_with_a_reason(new: Challenger, old: Champion | None) -> None:
+    decision = decide(new, old, POLICY)
+    assert decision == decide(new, old, POLICY)
+    assert decision.reasons
+    assert all(decision.reasons)
+
+
+@given(challengers, st.none() | champions)
+def test_reproductions_and_broken_models_never_serve(new: Challenger, old: Champion | None) -> None:
+    if new.reproduction or not new.finite or not new.reproducible:
+        assert decide(new, old, POLICY).action == "reject"
+
+
+@given(challengers, champions, st.text(min_size=1))
+def test_pinned_champion_never_moves(new: Challenger, old: Champion, why: str) -> None:
+    assert not decide(new, old, POLICY, pinned=why).moves

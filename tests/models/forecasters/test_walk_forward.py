@@ -1,0 +1,153 @@
+"""The walk: folds, purge, one forecast an origin, nothing from the future, and honest outcomes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from itertools import pairwise
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models.config.recipe import Cell, Recipe
+from models.data.sample import make_sample
+from models.errors import InputError
+from models.forecasters.baselines import predict_baseline
+from models.forecasters.walk_forward import (
+    FOLDS_A_GROUP,
+    LEVELS,
+    group_spans,
+    make_spans,
+    predict_group,
+)
+from models.scoring.backtest import make_scored
+from models.scoring.significance import diebold_mariano
+
+LAST_DAY = dt.date(2024, 12, 31)
+
+
+def tiny(cell="gru", **more):
+    small = {
+        "units": 4, "lookback": 8, "horizon": 3, "members": 2, "chunk_days": 40, "epochs": 2,
+        "updates_per_epoch": 3, "quantile_levels": (0.05, 0.25, 0.5, 0.75, 0.95),
+    }  # fmt: skip
+    return Recipe.model_validate({"cell": cell} | small | more)
+
+
+def test_folds_cover_every_origin_once_and_know_nothing_later():
+    spans = make_spans(range(300, 1000), refit_days=90, rolling_days=None)
+    asked = [origin for span in spans for origin in span.origins]
+    assert asked == list(range(300, 1000))
+    assert all(span.known == range(span.origins.start + 1) for span in spans)
+    rolling = make_spans(range(300, 1000), refit_days=90, rolling_days=250)
+    assert all(len(span.known) == 250 for span in rolling)
+    assert [span.known.stop for span in rolling] == [span.known.stop for span in spans]
+    assert all(a.origins.stop == b.origins.start for a, b in pairwise(spans))
+
+
+def test_too_short_a_past_is_refused():
+    with pytest.raises(InputError, match="expected at least 200 candles"):
+        make_spans(range(100, 200), refit_days=50, rolling_days=None)
+
+
+def test_groups_hold_four_folds_or_one():
+    spans = make_spans(range(300, 1000), refit_days=100, rolling_days=None)
+    groups = group_spans(tiny(), spans)
+    assert [len(group) for group in groups] == [FOLDS_A_GROUP, 3]
+    assert [len(group) for group in group_spans(tiny("bigru"), spans)] == [1] * 7
+    assert [span for group in groups for span in group] == spans
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", get_args(Cell))
+def test_no_recipe_knows_a_later_candle(candles, cell):
+    """The first origin is 330; what comes after a day changes no forecast up to that day."""
+    recipe = tiny(cell, epochs=1, patience=0)
+    spans = make_spans(range(330, 350), refit_days=10, rolling_days=None)
+    prices = ["open", "high", "low", "close"]
+    for cut in (335,) if cell.startswith("bi") else (330, 335, 344):
+        changed = candles.copy()
+        factors = np.linspace(2, 9, len(candles) - cut - 1)[:, None]
+        changed.loc[cut + 1 :, prices] = changed.loc[cut + 1 :, prices].to_numpy() * factors
+        before, after = (
+            np.concatenate(
+                [predict_group(recipe, frame, g, {}) for g in group_spans(recipe, spans)]
+            )
+            for frame in (candles, changed)
+        )
+        assert before.shape == (20, 3, 5)
+        known = cut - 330 + 1
+        assert before[:known].tobytes() == after[:known].tobytes()
+        assert not np.array_equal(before[known:], after[known:])
+
+
+def test_a_companion_teaches_and_its_later_candles_do_not(candles):
+    recipe = tiny()
+    group = make_spans(range(330, 340), refit_days=10, rolling_days=None)
+    friend = make_sample(LAST_DAY, n_days=400, seed=3)
+    later = friend.copy()
+    late = later["open_time"] > candles["open_time"][330]
+    later.loc[late, ["open", "high", "low", "close"]] *= 3
+    alone = predict_group(recipe, candles, group, {})
+    ours = predict_group(recipe, candles, group, {"friend": friend})
+    assert not np.array_equal(alone, ours)
+    assert ours.tobytes() == predict_group(recipe, candles, group, {"friend": later}).tobytes()
+
+
+def quick(**more):
+    """The default recipe for one step, small enough for many fits."""
+    return Recipe(horizon=1, members=1, units=16, blend=0.0, quantile_levels=LEVELS, **more)
+
+
+def forecast_last(candles, n, recipe):
+    origins = range(len(candles) - n - 1, len(candles) - 1)
+    (group,) = group_spans(recipe, make_spans(origins, refit_days=n, rolling_days=None))
+    frame = make_scored("net", candles, origins, predict_group(recipe, candles, group, {}))
+    return origins, frame
+
+
+@pytest.mark.slow
+def test_on_a_random_walk_no_median_beats_naive_more_often_than_chance():
+    significant = 0
+    for seed in range(20):
+        candles = make_sample(LAST_DAY, n_days=900, seed=100 + seed, variant="random-walk")
+        _, frame = forecast_last(candles, 300, quick(epochs=3, seed=seed))
+        ours = np.square(frame["actual"] - frame["q0.5"])
+        test = diebold_mariano(ours, np.square(frame["actual"]), step=1)
+        significant += test.t < 0 and test.p < 0.05
+    assert significant <= 2
+
+
+@pytest.mark.slow
+def test_the_planted_signal_is_found():
+    candles = make_sample(LAST_DAY, n_days=1500, variant="planted")
+    _, frame = forecast_last(candles, 300, quick())
+    ours = np.square(frame["actual"] - frame["q0.5"])
+    test = diebold_mariano(ours, np.square(frame["actual"]), step=1)
+    assert test.t < -4
+    assert ours.mean() < 0.8 * np.mean(np.square(frame["actual"]))
+
+
+def make_garch_candles(n, seed):
+    """A GARCH(1,1) process with Student-t errors, as candles that have closes alone."""
+    rng = np.random.default_rng(seed)
+    state, returns = 9.0, []
+    for z in rng.standard_t(5, n) * np.sqrt(3 / 5):
+        returns.append(np.sqrt(state) * z)
+        state = 0.3 + 0.1 * returns[-1] ** 2 + 0.87 * state
+    days = pd.date_range("2012-01-01", periods=n, tz="UTC", unit="us")
+    return pd.DataFrame({"open_time": days, "close": 1e4 * np.exp(np.cumsum(returns) / 100)})
+
+
+@pytest.mark.slow
+def test_where_garch_is_the_truth_the_network_does_not_win_and_is_calibrated():
+    candles = make_garch_candles(3000, 5)
+    origins, net = forecast_last(candles, 1200, Recipe(horizon=1, quantile_levels=LEVELS))
+    quantiles = predict_baseline("garch", candles, origins, horizon=1, levels=LEVELS)
+    garch = make_scored("garch", candles, origins, quantiles)
+    test = diebold_mariano(net["crps"], garch["crps"], step=1)
+    assert test.t > -2
+    assert net["crps"].mean() < 1.02 * garch["crps"].mean()
+    inside = net["actual"].between(net["q0.05"], net["q0.95"])
+    assert 0.88 <= inside.mean() <= 0.92
