@@ -204,7 +204,7 @@ class OutlookRecord(Record):
 
 
 class LedgerRecord(Record):
-    """What the ledger took in, and the drift watch's alarms; see `models.decisions.drift_watch.select_new`."""
+    """What the ledger took in, and the drift watch's alarms; see `select_new`."""
 
     n_caught_up: int = 0
     n_scored: int = 0

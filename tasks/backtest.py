@@ -21,13 +21,14 @@ from models.config.recipe import Recipe
 from models.errors import InputError
 from models.forecasters.baselines import predict_baseline
 from models.forecasters.conformal import adapt_quantiles
-from models.forecasters.walk_forward import LEVELS, Span, group_spans, make_spans, predict_group
+from models.forecasters.walk_forward import group_spans, make_spans, predict_group
+from models.learning.splits import Span
 from models.learning.windows import make_targets
 from models.naming import flatten, model_name
 from models.records import Record, SnapshotRecord
 from models.reporting.backtest_figures import backtest_figures
 from models.reporting.figures import render_png
-from models.scoring.backtest import make_scored, summarise_backtest
+from models.scoring.backtest import LEVELS, make_scored, summarise_backtest
 from tasks.registry.connection import code_version, connect, find_experiment
 from tasks.stage import stage
 from tasks.storage.files import read_frame, whole_file, write_frame, write_text

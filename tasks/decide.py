@@ -1,4 +1,4 @@
-"""Decide: the new version against the champion, by what was scored before; kept with the version."""
+"""Decide: the new version against the champion, by scores that earlier stages made."""
 
 from __future__ import annotations
 

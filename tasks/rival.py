@@ -7,8 +7,8 @@ from pathlib import Path
 from models.config.flows import RetrainConfig
 from models.config.judging import Judging
 from models.config.recipe import Recipe
+from models.forecasters.walk_forward import predict_holdout
 from models.records import EvaluationRecord, RivalRecord, SnapshotRecord, VersionRecord
-from models.scoring.holdout import predict_holdout
 from models.scoring.promotion import last_origins, score_origins
 from tasks.registry.connection import connect
 from tasks.registry.versions import find_champion, find_version, read_decision, read_recipe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -42,7 +42,13 @@ def one_line(error: ValidationError) -> str:
     """Say what pydantic found in one line: key, expectation and what was received."""
     faults = []
     for fault in error.errors(include_url=False):
-        key = ".".join(str(part) for part in fault["loc"])
+        # Pydantic names the kind of training as if it were a key.
+        parts = [str(part) for part in fault["loc"]]
+        key = ".".join(
+            p
+            for i, p in enumerate(parts)
+            if i == 0 or parts[i - 1] != "training" or p not in ("chunks", "windows")
+        )
         message = fault["msg"].removeprefix("Value error, ")
         received = "" if isinstance(fault["input"], dict) else f", received {fault['input']!r}"
         hint = ""
@@ -81,9 +87,16 @@ def _paths_by_leaf() -> dict[str, tuple[str, ...]]:
 
     def walk(model: type[BaseModel], prefix: tuple[str, ...]) -> None:
         for name, field in model.model_fields.items():
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                walk(field.annotation, (*prefix, name))
-            else:
+            inner = [
+                model
+                for model in (field.annotation, *get_args(field.annotation))
+                if isinstance(model, type) and issubclass(model, BaseModel)
+            ]
+            # A union such as Chunks | Windows; a tuple of models is given as a whole.
+            if inner and get_origin(field.annotation) is not tuple:
+                for model in inner:
+                    walk(model, (*prefix, name))
+            if not inner or len(inner) > 1 or get_origin(field.annotation) is tuple:
                 paths[name] = (*prefix, name)
 
     walk(RetrainConfig, ())
@@ -97,6 +110,8 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     if path is None or parts != path[-len(parts) :]:
         known = paths if len(parts) == 1 else [".".join(path) for path in paths.values()]
         raise InputError(f"unknown configuration key {key!r}{nearest(key, known)}")
+    if path[-1] == "training" and isinstance(value, str):
+        path = (*path, "kind")
     for part in path[:-1]:
         tree = tree.setdefault(part, {})
     tree[path[-1]] = value

@@ -1,4 +1,7 @@
-"""Walk-forward: a recipe fitted again along the way, each fold forecasting the days after its fit."""
+"""Walk-forward: a recipe fitted again along the way; each fold forecasts the days after its fit.
+
+The holdout of a retrain is one such fold.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.config.judging import Judging
 from models.config.recipe import Chunks, Recipe
 from models.errors import InputError
-from models.forecasters.forecaster import fit_forecasters
+from models.forecasters.forecaster import fit_forecaster, fit_forecasters
+from models.forecasters.frame import make_predictions
 from models.learning.prepare import prepare
-from models.learning.splits import MIN_SPAN, Span, span_split
+from models.learning.splits import MIN_SPAN, Span, holdout_split, span_split
+from models.learning.windows import make_future
 
 FOLDS_A_GROUP = 4
 
@@ -58,3 +64,12 @@ def predict_group(recipe: Recipe, candles: pd.DataFrame, group: list[Span]) -> N
         for forecaster, span in zip(forecasters, group, strict=True)
     ]
     return np.concatenate(parts)
+
+
+def predict_holdout(recipe: Recipe, candles: pd.DataFrame, judging: Judging) -> pd.DataFrame:
+    """Fit the holdout model of a recipe and forecast the test origins: its predictions frame."""
+    prepared = prepare(recipe, candles, holdout_split(recipe, judging))
+    forecaster, _ = fit_forecaster(prepared)
+    test = prepared.fold.test
+    future = make_future(prepared.close, recipe.horizon)[test.start : test.stop]
+    return make_predictions(recipe.name, forecaster.predict(candles, test), future)

@@ -99,8 +99,8 @@ def set_member_weights(
 ) -> None:
     """Put one member's weights into the network that `build_network` gave.
 
-    `weights` in the order of models/learning/chunks.py: kernel, recurrent kernel and bias of every layer,
-    then kernel and bias of the head.
+    `weights` in the order of chunks.py: kernel, recurrent kernel and bias of every layer, then
+    kernel and bias of the head.
     """
     for depth, layer in enumerate(_member_layers(network, recipe, member)):
         # The last layer is the head and has two arrays, the others three.

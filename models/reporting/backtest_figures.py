@@ -1,4 +1,4 @@
-"""Plots of a backtest, from its long frame; colours and rendering as in models/reporting/figures.py."""
+"""Plots of a backtest, from its long frame; colours as in figures.py."""
 
 from __future__ import annotations
 

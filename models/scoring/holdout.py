@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isnan
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,7 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
 from models.config.judging import Judging
-from models.config.recipe import Recipe
 from models.forecasters.baselines import naive_quantiles
-from models.forecasters.forecaster import Forecaster, fit_forecaster
 from models.forecasters.frame import (
     BAND_LEVELS,
     COLUMNS,
@@ -31,8 +29,7 @@ from models.forecasters.frame import (
     make_predictions,
     quantile_column,
 )
-from models.learning.prepare import prepare
-from models.learning.splits import Fold, holdout_split
+from models.learning.splits import Fold
 from models.learning.windows import make_future
 from models.scoring import metrics as m
 
@@ -40,6 +37,9 @@ from models.scoring import metrics as m
 MIN_BLOCKS = 5
 # A skill nearer to zero than this is the rounding of floating point numbers.
 ROUNDING = 1e-9
+
+if TYPE_CHECKING:
+    from models.forecasters.forecaster import Forecaster  # loads TensorFlow
 
 Verdict = Literal["skill", "no evidence of skill", "worse than naive"]
 Number = int | float | None
@@ -340,12 +340,3 @@ def score_holdout(
         seed=recipe.seed,
     )
     return predictions, evaluation
-
-
-def predict_holdout(recipe: Recipe, candles: pd.DataFrame, judging: Judging) -> pd.DataFrame:
-    """Fit the holdout model of a recipe and forecast the test origins: its predictions frame."""
-    prepared = prepare(recipe, candles, holdout_split(recipe, judging))
-    forecaster, _ = fit_forecaster(prepared)
-    test = prepared.fold.test
-    future = make_future(prepared.close, recipe.horizon)[test.start : test.stop]
-    return make_predictions(recipe.name, forecaster.predict(candles, test), future)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from models.forecasters.baselines import (
     MONTH_DAYS,
-    NAIVE_WINDOW,
     RESIDUAL_WINDOW,
     ewma_quantiles,
     naive_quantiles,

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from models.errors import InputError
 from models.forecasters.forecaster import Forecaster, load_forecaster
 
-# Folders of the two networks of a version: the one that serves, and the one that was judged on the test days.
+# Folders of the two models of a version: the one that serves, and its holdout.
 SERVING, HOLDOUT = "forecaster", "holdout"
 # MLflow adds this file whenever it hands a version out.
 _ADDED = "registered_model_meta"
