@@ -22,19 +22,18 @@ from tasks.storage.home import prepare_environment  # noqa: E402
 
 prepare_environment()
 
-import keras  # noqa: E402
-
 from models.config.flows import RetrainConfig  # noqa: E402
 from models.config.judging import Judging  # noqa: E402
 from models.config.recipe import Recipe  # noqa: E402
 from models.data.candles import digest_candles  # noqa: E402
 from models.data.sample import make_sample  # noqa: E402
 from models.forecasters.forecaster import Forecaster, fit_forecaster  # noqa: E402
-from models.learning.windows import WindowSet  # noqa: E402
+from models.learning.prepare import Prepared  # noqa: E402  # noqa: E402
+from models.learning.windows import WindowSet
 from models.records import CandlesRecord, ScaledRecord, SnapshotRecord  # noqa: E402
-from tasks.scale import ScaledArrays, read_scaled, scale  # noqa: E402
+from tasks.scale import read_scaled, scale  # noqa: E402
 from tasks.storage.files import write_frame  # noqa: E402
-from tasks.window import read_windows, window  # noqa: E402
+from tasks.window import window  # noqa: E402
 
 LAST_DAY = dt.date(2024, 12, 31)
 
@@ -58,12 +57,20 @@ def tiny_recipe() -> Callable[..., Recipe]:
     """Make a recipe that trains in a second."""
 
     def make(cell: str = "lstm", target: str = "log_return", **more: Any) -> Recipe:
-        small = {"units": 4, "lookback": 8, "horizon": 3, "epochs": 2, "batch_size": 64}
+        small: dict[str, Any] = {"units": 4, "lookback": 8, "horizon": 3}
+        training: dict[str, Any] = {"epochs": 2}
         if target == "standardized_return":
-            small |= {"members": 2, "chunk_days": 40, "updates_per_epoch": 3}
+            small |= {"members": 2}
         else:
             small |= {"head": "point"}
-        return Recipe.model_validate({"cell": cell, "target": target} | small | more)
+        if target == "standardized_return" and not cell.startswith("bi"):
+            training |= {"chunk_days": 40, "updates_per_epoch": 3}
+        else:
+            training |= {"batch_size": 64}
+        training |= more.pop("training", {})
+        return Recipe.model_validate(
+            {"cell": cell, "target": target, "training": training} | small | more
+        )
 
     return make
 
@@ -73,21 +80,15 @@ class Stages:
     """What the stages before training leave."""
 
     config: RetrainConfig
-    candles: pd.DataFrame
     record: ScaledRecord
-    arrays: ScaledArrays
-    windows: WindowSet
+    prepared: Prepared
 
-    def fit(self, start: keras.Model | None = None) -> tuple[Forecaster, dict[str, list[float]]]:
-        return fit_forecaster(
-            self.config.recipe,
-            self.record.features_used,
-            self.windows,
-            self.arrays.scalers,
-            self.arrays.close,
-            lambda epoch, losses: None,
-            start=start,
-        )
+    @property
+    def windows(self) -> WindowSet:
+        return self.prepared.windows
+
+    def fit(self) -> tuple[Forecaster, dict[str, list[float]]]:
+        return fit_forecaster(self.prepared)
 
 
 def body(task: Any) -> Callable[..., Any]:
@@ -117,9 +118,7 @@ def run_stages(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Stages
         )
         record = body(scale)(source, snapshot, config)
         body(window)(record, recipe)
-        return Stages(
-            config, frame, record, read_scaled(record.folder), read_windows(record.folder, recipe)
-        )
+        return Stages(config, record, read_scaled(record, recipe))
 
     return run
 
