@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import keras
 import numpy as np
@@ -11,15 +10,15 @@ import pandas as pd
 
 from models.config.flows import BacktestConfig
 from models.config.judging import Judging
-from models.config.recipe import Recipe
+from models.config.recipe import Chunks, Recipe, Windows
 from models.forecasters.forecaster import fit_forecaster
-from models.forecasters.walk_forward import LEVELS, group_spans, make_spans, predict_group
-from models.learning.features import make_features
+from models.forecasters.walk_forward import group_spans, make_spans, predict_group
 from models.learning.network import build_network
-from models.learning.scaler import fit_scalers
+from models.learning.prepare import Prepared, prepare
+from models.learning.splits import holdout_split
 from models.learning.student_t import student_t_loss
-from models.learning.windows import WindowSet, first_usable_row, make_targets, make_windows
-from models.scoring.holdout import judged_fold
+from models.learning.windows import make_windows
+from models.scoring.backtest import LEVELS
 
 CLASSROOM_EPOCHS = 15
 ROWS = (3_700, 37_000, 370_000)
@@ -29,7 +28,7 @@ def run(candles: pd.DataFrame) -> None:
     """Print seconds and ratios of fits, of a yearly backtest, and of longer histories."""
     _fit(Recipe(), candles)  # what TensorFlow does once a process
     ours = _fit(Recipe(), candles)
-    one_epoch = Recipe(preset="assignment", epochs=1)
+    one_epoch = Recipe(preset="assignment", training={"epochs": 1})
     classroom = CLASSROOM_EPOCHS * _fit(one_epoch, candles)
     windows = _fit_plain_windows(candles)
     print(f"fit of the default, {Recipe().members} networks: {ours:.1f} s")
@@ -45,36 +44,24 @@ def run(candles: pd.DataFrame) -> None:
     _history()
 
 
-def _windows(recipe: Recipe, candles: pd.DataFrame) -> tuple[WindowSet, dict[str, Any]]:
-    values = make_features(candles, recipe.features)
-    close = candles["close"].to_numpy(dtype=np.float64)
-    targets = make_targets(close, recipe.horizon, recipe.target)
-    fold = judged_fold(recipe, Judging(), len(candles), first_usable_row(values, recipe.target))
-    scalers = fit_scalers(recipe, values, targets, fold)
-    windows = WindowSet(
-        scalers.features.scale(values), scalers.targets.scale(targets), recipe.lookback, fold
-    )
-    return windows, {"scalers": scalers, "close": close}
+def _prepare(recipe: Recipe, candles: pd.DataFrame) -> Prepared:
+    return prepare(recipe, candles, holdout_split(recipe, Judging()))
 
 
 def _fit(recipe: Recipe, candles: pd.DataFrame) -> float:
-    windows, rest = _windows(recipe, candles)
+    prepared = _prepare(recipe, candles)
     start = time.perf_counter()
-    fit_forecaster(recipe, recipe.features, windows, **rest, on_epoch=lambda *_: None)
+    fit_forecaster(prepared)
     return time.perf_counter() - start
 
 
 def _fit_plain_windows(candles: pd.DataFrame) -> float:
     """As many networks, one by one, on as many targets as the default sees, a window for each."""
-    recipe = Recipe(lookback=100, members=1, training="windows")
-    default = Recipe()
-    seen = (
-        default.epochs
-        * default.updates_per_epoch
-        * default.chunks_per_update
-        * (default.chunk_days - default.lookback + 1)
-    )
-    windows, _ = _windows(recipe, candles)
+    recipe = Recipe(lookback=100, members=1, training=Windows())
+    default, chunks = Recipe(), Chunks()
+    updates = chunks.epochs * chunks.updates_per_epoch
+    seen = updates * chunks.chunks_per_update * (chunks.chunk_days - default.lookback + 1)
+    windows = _prepare(recipe, candles).windows
     part = windows.fold.train
     x = np.ascontiguousarray(make_windows(windows.features, 100)[part.start - 99 : part.stop - 99])
     y = np.asarray(windows.y(part))
@@ -95,7 +82,7 @@ def _yearly(candles: pd.DataFrame) -> None:
     spans = make_spans(range(stop - days, stop), refit_days=365, rolling_days=None)
     start = time.perf_counter()
     for group in group_spans(recipe, spans):
-        predict_group(recipe, candles, group, {})
+        predict_group(recipe, candles, group)
     seconds = time.perf_counter() - start
     print(f"yearly backtest, 7 folds x {recipe.members} networks, one process: {seconds:.1f} s")
 
@@ -111,11 +98,9 @@ def _history() -> None:
         frame = pd.DataFrame({"open_time": days, "open": close, "high": close * 1.01})
         frame = frame.assign(low=close * 0.99, close=close, volume=rng.uniform(1, 2, n))
         start = time.perf_counter()
-        windows, rest = _windows(recipe, frame)
+        prepared = _prepare(recipe, frame)
         made = time.perf_counter()
-        forecaster, _ = fit_forecaster(
-            recipe, recipe.features, windows, **rest, on_epoch=lambda *_: None
-        )
+        forecaster, _ = fit_forecaster(prepared)
         fitted = time.perf_counter()
         forecaster.predict(frame, range(n - 1000, n))
         done = time.perf_counter()

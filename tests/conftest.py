@@ -28,8 +28,8 @@ from models.config.recipe import Recipe  # noqa: E402
 from models.data.candles import digest_candles  # noqa: E402
 from models.data.sample import make_sample  # noqa: E402
 from models.forecasters.forecaster import Forecaster, fit_forecaster  # noqa: E402
-from models.learning.prepare import Prepared  # noqa: E402  # noqa: E402
-from models.learning.windows import WindowSet
+from models.learning.prepare import Prepared  # noqa: E402
+from models.learning.windows import WindowSet  # noqa: E402
 from models.records import CandlesRecord, ScaledRecord, SnapshotRecord  # noqa: E402
 from tasks.scale import read_scaled, scale  # noqa: E402
 from tasks.storage.files import write_frame  # noqa: E402

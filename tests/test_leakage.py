@@ -15,7 +15,6 @@ from models.forecasters.baselines import naive_quantiles
 from models.learning.features import FEATURES, make_features
 from models.learning.scaler import fit_scalers
 from models.learning.windows import make_targets
-from models.scoring.promotion import fit_serving
 
 CELLS, TARGETS = get_args(Cell), get_args(Target)
 every_recipe = pytest.mark.parametrize(
@@ -69,18 +68,18 @@ def test_scalers_and_training_windows_know_training_rows_alone(
 ):
     recipe = tiny_recipe("lstm", target)
     stages = run_stages(candles, recipe)
-    fold = stages.arrays.fold
+    fold = stages.prepared.fold
     last = fold.train_rows.stop - 1
     changed = run_stages(change_after(candles, last), recipe)
-    assert changed.arrays.fold == fold
-    assert changed.arrays.scalers.to_dict() == stages.arrays.scalers.to_dict()
+    assert changed.prepared.fold == fold
+    assert changed.prepared.scalers.to_dict() == stages.prepared.scalers.to_dict()
     for part in ("x", "y"):
         ours, theirs = getattr(stages.windows, part), getattr(changed.windows, part)
         assert same(ours(fold.train), theirs(fold.train))
         assert not same(ours(fold.validation), theirs(fold.validation))
     # The last training row itself is used: one row earlier and all is different.
     earlier = run_stages(change_after(candles, last - 1), recipe)
-    assert earlier.arrays.scalers.to_dict() != stages.arrays.scalers.to_dict()
+    assert earlier.prepared.scalers.to_dict() != stages.prepared.scalers.to_dict()
     assert not same(earlier.windows.y(fold.train), stages.windows.y(fold.train))
 
 
@@ -91,7 +90,7 @@ def test_training_and_forecasts_know_no_later_candle(
 ):
     """Weights and errors end with the last validation target, forecasts with the origin."""
     stages, forecaster = fitted(cell, target)
-    fold = stages.arrays.fold
+    fold = stages.prepared.fold
     last_target = fold.validation.stop - 1 + stages.config.recipe.horizon
     assert last_target <= fold.test.start
     altered = change_after(candles, last_target)
@@ -131,9 +130,9 @@ def test_forecasts_know_no_later_value_of_an_exogenous_series(candles, run_stage
 
 @pytest.mark.slow
 def test_weights_know_training_rows_alone_without_early_stopping(candles, run_stages, tiny_recipe):
-    recipe = tiny_recipe(patience=0)
+    recipe = tiny_recipe(training={"patience": 0})
     stages = run_stages(candles, recipe)
-    last = stages.arrays.fold.train_rows.stop - 1
+    last = stages.prepared.fold.train_rows.stop - 1
     weights = [
         run_stages(frame, recipe).fit()[0].network.get_weights()
         for frame in (candles, change_after(candles, last), change_after(candles, last - 1))
@@ -142,33 +141,12 @@ def test_weights_know_training_rows_alone_without_early_stopping(candles, run_st
     assert not any(map(same, weights[0], weights[2]))
 
 
-def test_a_warm_start_brings_no_test_day_along(candles, run_stages, tiny_recipe):
-    """The judged network goes on from the judged one; from the serving one it would leak."""
-    recipe = tiny_recipe("gru", "standardized_return")
-    before, stages = candles[:380], run_stages(candles, recipe)
-    first_test = stages.arrays.fold.test.start
-    assert first_test < len(before)
-    altered = change_after(candles, first_test)
-    judged, serving = [], []
-    for frame in (candles, altered):
-        parent = run_stages(frame[:380], recipe)
-        assert parent.arrays.fold.test.start <= first_test
-        starts = parent.fit()[0], fit_serving(recipe, frame[:380], lambda epoch, losses: None)[0]
-        child = run_stages(frame, recipe)
-        for found, start in zip((judged, serving), starts, strict=True):
-            found.append(child.fit(start.network)[0].network.get_weights())
-    assert all(map(same, *judged))
-    assert not any(map(same, *serving))
-    # And the start matters: the weights are not those of a cold one.
-    assert not any(map(same, judged[0], stages.fit()[0].network.get_weights()))
-
-
 def test_the_classroom_recipe_does_leak(candles, run_stages, tiny_recipe):
     """The same question to the recipe that is kept to show the mistake: this is how it is seen."""
     recipe = tiny_recipe(preset="assignment", target="price")
     assert recipe.reproduction
     stages = run_stages(candles, recipe)
-    fold = stages.arrays.fold
+    fold = stages.prepared.fold
     changed = change_after(candles, fold.train_rows.stop - 1)
     scalers = []
     for frame in (candles, changed):

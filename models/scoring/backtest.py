@@ -65,8 +65,9 @@ def make_scored(
 def summarise_backtest(frame: pd.DataFrame, baselines: tuple[str, ...], seed: int) -> Summary:
     """Summarise scored forecasts by step: every model's scores, tests of all pairs, by year too.
 
-    `frame` is what `make_scored` makes, several models one under the other, on the same days. Every recipe is tested against every baseline and every other recipe: `a` is better where
-    `t` and `crps_diff_pct` are negative. Raises ValueError where days differ between models.
+    `frame` is what `make_scored` makes, several models one under the other, on the same days. Every
+    recipe is tested against every baseline and every other recipe: `a` is better where `t` and
+    `crps_diff_pct` are negative. Raises ValueError where days differ between models.
     """
     first = frame.loc[frame["step"] == 1]
     summary: Summary = {

@@ -54,16 +54,18 @@ def compare_scores(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
 
     Gives `n_shared` origins, `challenger_crps_bp`, `crps_bp` (theirs) and `dm_p`; the means are
     None without a shared origin, the p-value where there are too few or they never differ. An
-    origin's loss is the mean over its steps; the test counts the overlap of the longest.
+    origin's loss is the mean over its steps; the test counts the overlap of the longest. A forecast
+    that was not finite has no score and is left out for both.
     """
     both = ours.merge(theirs, on=["origin", "step"], suffixes=("_ours", "_theirs"))
+    both = both.dropna(subset=["crps_bp_ours", "crps_bp_theirs"])
     if both.empty:
         return {"n_shared": 0, "challenger_crps_bp": None, "crps_bp": None, "dm_p": None}
     losses = both.groupby("origin")[["crps_bp_ours", "crps_bp_theirs"]].mean()
     a, b = (losses[name].to_numpy(np.float64) for name in losses)
     steps = int(both["step"].max())
     p: float | None = None
-    if len(losses) > 2 * steps and np.isfinite([a, b]).all():
+    if len(losses) > 2 * steps:
         value = diebold_mariano(a, b, step=steps).p
         p = None if np.isnan(value) else value
     return {

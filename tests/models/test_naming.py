@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.naming import flatten, metric_values, model_name, run_labels
-from models.scoring.holdout import judge
+from models.scoring.holdout import score_holdout
 
 
 def test_made_up_candles_have_a_name_of_their_own():
@@ -34,7 +34,10 @@ def test_flatten_gives_dotted_keys():
 
 def test_metric_names_are_stable(fitted):
     stages, forecaster = fitted("lstm", "log_return")
-    evaluation = judge(forecaster, stages.candles, stages.arrays.fold, stages.config.judging)[1]
+    prepared = stages.prepared
+    evaluation = score_holdout(forecaster, prepared.candles, prepared.fold, stages.config.judging)[
+        1
+    ]
     values = metric_values(evaluation)
     assert all(isinstance(value, float) for value in values.values())
     both = [

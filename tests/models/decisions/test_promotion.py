@@ -2,12 +2,22 @@ from __future__ import annotations
 
 import datetime as dt
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.config.judging import Promotion
-from models.decisions.promotion import Challenger, Champion, coverage_interval, decide
+from models.config.recipe import Recipe
+from models.decisions.promotion import (
+    Challenger,
+    Champion,
+    coverage_interval,
+    decide,
+    describe_challenger,
+    describe_champion,
+)
 
 POLICY = Promotion()
 TODAY, YESTERDAY = dt.date(2024, 6, 2), dt.date(2024, 6, 1)
@@ -188,3 +198,46 @@ def test_reproductions_and_broken_models_never_serve(new: Challenger, old: Champ
 @given(challengers, champions, st.text(min_size=1))
 def test_pinned_champion_never_moves(new: Challenger, old: Champion, why: str) -> None:
     assert not decide(new, old, POLICY, pinned=why).moves
+
+
+# What the predictions and scores say about both.
+
+
+def predictions_of(model: str, spread: float, n: int = 30) -> pd.DataFrame:
+    """Two steps an origin; every tenth next day falls outside the 90 % band."""
+    days = pd.date_range("2024-01-01", periods=n, tz="UTC", unit="us")
+    step = np.tile([1, 2], n)
+    actual = np.where((np.arange(2 * n) % 20 == 0) & (step == 1), 2.0, 0.0)
+    frame = pd.DataFrame({"model": model, "origin": days.repeat(2), "step": step, "actual": actual})
+    return frame.assign(**{"q0.05": -spread, "q0.5": 0.0, "q0.95": spread})
+
+
+def test_a_challenger_is_described_by_its_last_origins() -> None:
+    both = pd.concat([predictions_of("gru", 1.0), predictions_of("naive", 1.5)])
+    found = describe_challenger(Recipe(), TODAY, both, 20, True)
+    assert (found.recipe, found.as_of, found.n_days) == (Recipe().digest(), TODAY, 20)
+    assert found.inside_90 == 18
+    assert found.crps_bp < found.naive_crps_bp
+    assert found.finite and found.reproducible and not found.reproduction
+    assert describe_challenger(Recipe(), TODAY, both, 99, False).n_days == 30
+    assert not describe_challenger(Recipe(), TODAY, both, 99, False).reproducible
+    holed = both.assign(**{"q0.5": both["q0.5"].where(np.arange(len(both)) != 59)})
+    found = describe_challenger(Recipe(), TODAY, holed, 20, True)
+    assert not found.finite and np.isnan(found.crps_bp)
+
+
+def scores_of(crps_bp: float, n: int = 10, first: str = "2024-01-01") -> pd.DataFrame:
+    days = pd.date_range(first, periods=n, tz="UTC", unit="us")
+    return pd.DataFrame({"origin": days, "step": 1, "crps_bp": crps_bp + np.arange(n)})
+
+
+def test_a_champion_is_described_on_the_origins_that_both_have() -> None:
+    facts = Champion(version="7", recipe="old", as_of=YESTERDAY)
+    ours, theirs, live = scores_of(100.0), scores_of(110.0), scores_of(90.0, first="2024-01-06")
+    found = describe_champion(facts, ours, theirs, live)
+    assert (found.version, found.recipe, found.as_of) == ("7", "old", YESTERDAY)
+    assert (found.n_shared, found.challenger_crps_bp, found.crps_bp) == (10, 104.5, 114.5)
+    assert (found.n_live, found.live_challenger_crps_bp, found.live_crps_bp) == (5, 107.0, 92.0)
+    alone = describe_champion(facts, ours, None, live.iloc[:0])
+    assert (alone.n_shared, alone.crps_bp, alone.dm_p) == (0, None, None)
+    assert (alone.n_live, alone.live_crps_bp) == (0, None)

@@ -32,7 +32,9 @@ def test_saving_keeps_every_bit(fitted, tmp_path, cell, target):
     again = load_forecaster(tmp_path)
     assert again.recipe == forecaster.recipe
     assert again.feature_names == forecaster.feature_names
-    ours, theirs = (f.predict(stages.candles, range(260, 400)) for f in (forecaster, again))
+    ours, theirs = (
+        f.predict(stages.prepared.candles, range(260, 400)) for f in (forecaster, again)
+    )
     assert ours.quantiles.tobytes() == theirs.quantiles.tobytes()
     # Whether loaded or trained, the weights are those that training left.
     assert not np.array_equal(ours.quantiles, np.zeros_like(ours.quantiles))
@@ -42,12 +44,12 @@ def test_saving_keeps_every_bit(fitted, tmp_path, cell, target):
 def test_the_median_is_the_network_s_output(fitted, target):
     stages, forecaster = fitted("gru", target)
     origins = range(300, 400)
-    forecast = forecaster.predict(stages.candles, origins)
+    forecast = forecaster.predict(stages.prepared.candles, origins)
     levels = forecaster.recipe.quantile_levels
     assert forecast.quantiles.shape == (100, 3, len(levels))
     x = make_windows(np.asarray(stages.windows.features), 8)[293:393]
     output = forecaster.scalers.targets.unscale(np.asarray(forecaster.network(x)))
-    close = stages.candles["close"].to_numpy()[300:400]
+    close = stages.prepared.candles["close"].to_numpy()[300:400]
     expected = output if target == "log_return" else np.log(output / close[:, None])
     np.testing.assert_allclose(forecast.quantiles[:, :, levels.index(0.5)], expected, atol=1e-6)
 
@@ -55,23 +57,23 @@ def test_the_median_is_the_network_s_output(fitted, target):
 @pytest.mark.parametrize("target", TARGETS)
 def test_quantiles_are_sorted_and_in_usd_are_the_close_times_exp(fitted, target):
     stages, forecaster = fitted("lstm", target)
-    forecast = forecaster.predict(stages.candles, range(390, 400))
+    forecast = forecaster.predict(stages.prepared.candles, range(390, 400))
     assert (np.diff(forecast.quantiles, axis=2) >= 0).all()
-    close = stages.candles["close"].to_numpy()[390:]
+    close = stages.prepared.candles["close"].to_numpy()[390:]
     np.testing.assert_array_equal(forecast.close, close)
     for i in range(10):
         np.testing.assert_allclose(
             forecast.quantiles_usd[i], close[i] * np.exp(forecast.quantiles[i]), rtol=1e-15
         )
-    assert forecast.origins.equals(pd.DatetimeIndex(stages.candles["open_time"][390:]))
+    assert forecast.origins.equals(pd.DatetimeIndex(stages.prepared.candles["open_time"][390:]))
 
 
 def test_errors_are_the_quantiles_of_the_validation_errors_less_their_median(fitted):
     stages, forecaster = fitted("lstm", "log_return")
-    part = stages.arrays.fold.validation
+    part = stages.prepared.fold.validation
     middle = forecaster.recipe.quantile_levels.index(0.5)
-    medians = forecaster.predict(stages.candles, part).quantiles[:, :, middle]
-    log_close = np.log(stages.candles["close"].to_numpy())
+    medians = forecaster.predict(stages.prepared.candles, part).quantiles[:, :, middle]
+    log_close = np.log(stages.prepared.candles["close"].to_numpy())
     for step in (1, 2, 3):
         moves = np.array([log_close[t + step] - log_close[t] for t in part])
         errors = moves - medians[:, step - 1]
@@ -81,27 +83,27 @@ def test_errors_are_the_quantiles_of_the_validation_errors_less_their_median(fit
 
 def test_the_last_candle_is_the_origin_if_none_is_given(fitted):
     stages, forecaster = fitted()
-    before = stages.candles.copy(deep=True)
-    forecast = forecaster.predict(stages.candles)
-    pd.testing.assert_frame_equal(stages.candles, before)
+    before = stages.prepared.candles.copy(deep=True)
+    forecast = forecaster.predict(stages.prepared.candles)
+    pd.testing.assert_frame_equal(stages.prepared.candles, before)
     assert forecast.quantiles.shape[0] == 1
-    last = forecaster.predict(stages.candles, range(399, 400))
+    last = forecaster.predict(stages.prepared.candles, range(399, 400))
     assert forecast.quantiles.tobytes() == last.quantiles.tobytes()
     frame = forecast.to_frame()
     assert list(frame["step"]) == [1, 2, 3]
     assert list(frame["target_date"].dt.strftime("%d %b")) == ["01 Jan", "02 Jan", "03 Jan"]
-    assert (frame["origin"] == stages.candles["open_time"].iloc[-1]).all()
+    assert (frame["origin"] == stages.prepared.candles["open_time"].iloc[-1]).all()
 
 
 def test_too_few_candles_are_refused_and_just_enough_are_not(fitted):
     stages, forecaster = fitted()
     # 29 days until the volume ratio is known, then eight days of lookback.
-    assert forecaster.predict(stages.candles.tail(37)).quantiles.shape[0] == 1
+    assert forecaster.predict(stages.prepared.candles.tail(37)).quantiles.shape[0] == 1
     with pytest.raises(InputError, match="too few candles"):
-        forecaster.predict(stages.candles.tail(36))
+        forecaster.predict(stages.prepared.candles.tail(36))
     with pytest.raises(InputError, match="row 35 has not the 36 rows before it"):
-        forecaster.predict(stages.candles, range(35, 50))
-    forecaster.predict(stages.candles, range(36, 50))
+        forecaster.predict(stages.prepared.candles, range(35, 50))
+    forecaster.predict(stages.prepared.candles, range(36, 50))
 
 
 def test_a_short_lookback_waits_for_the_volatility_of_its_target(run_stages, tiny_recipe):
@@ -109,7 +111,7 @@ def test_a_short_lookback_waits_for_the_volatility_of_its_target(run_stages, tin
     recipe = tiny_recipe("gru", "standardized_return", features=("log_return",))
     frame = make_sample(dt.date(2024, 12, 31), n_days=400)
     stages = run_stages(frame, recipe)
-    assert stages.arrays.fold.train.start == 20 + recipe.lookback - 1
+    assert stages.prepared.fold.train.start == 20 + recipe.lookback - 1
     forecaster = stages.fit()[0]
     with pytest.raises(InputError, match="too few candles"):
         forecaster.predict(frame[:20])
@@ -122,48 +124,39 @@ def test_a_price_below_zero_is_no_error(fitted):
     weights = forecaster.network.get_weights()
     network = type(forecaster.network).from_config(forecaster.network.get_config())
     network.set_weights([*weights[:-1], weights[-1] - 1e6])
-    forecast = replace(forecaster, network=network).predict(stages.candles)
+    forecast = replace(forecaster, network=network).predict(stages.prepared.candles)
     assert np.isfinite(forecast.quantiles).all()
 
 
 def test_losses_are_counted_from_the_first_epoch_and_training_stops_early(
     candles, run_stages, tiny_recipe
 ):
-    stages = run_stages(candles, tiny_recipe("rnn", epochs=40, patience=1, learning_rate=1.0))
+    eager = {"epochs": 40, "patience": 1, "learning_rate": 1.0}
+    stages = run_stages(candles, tiny_recipe("rnn", training=eager))
     forecaster, losses = stages.fit()
     n = len(losses["val_loss"])
     assert set(losses) == {"loss", "val_loss"} and len(losses["loss"]) == n < 40
     assert int(np.argmin(losses["val_loss"])) == n - 2
     # The weights are those of the best epoch, not of the last.
-    fold, windows = stages.arrays.fold, stages.windows
+    fold, windows = stages.prepared.fold, stages.windows
     x, y = (np.asarray(part(fold.validation)) for part in (windows.x, windows.y))
     loss = np.mean((np.asarray(forecaster.network(x)) - y) ** 2)
     assert loss == pytest.approx(min(losses["val_loss"]), rel=1e-4)
 
 
 SCRIPT = """
-import datetime as dt, hashlib, sys, tempfile
-import numpy as np
-from pathlib import Path
-from models.recipe import Recipe
-from models.features import first_complete_row, make_features
-from models.forecaster import fit_forecaster
-from models.sample import make_sample
-from models.scaler import fit_scalers
-from models.splits import make_fold
-from models.windows import WindowSet, make_targets
-candles = make_sample(dt.date(2024, 12, 31), n_days=300)
-close = candles["close"].to_numpy()
+import datetime as dt, hashlib, sys
+from models.config.judging import Judging
+from models.config.recipe import Recipe
+from models.data.sample import make_sample
+from models.forecasters.forecaster import fit_forecaster
+from models.learning.prepare import prepare
+from models.learning.splits import holdout_split
+candles = make_sample(dt.date(2024, 12, 31), n_days=400)
 for cell in sys.argv[1:]:
-    recipe = Recipe(cell=cell, units=4, lookback=8, horizon=3, epochs=1, batch_size=64)
-    features = make_features(candles, recipe.features)
-    targets = make_targets(close, 3, recipe.target)
-    fold = make_fold(300, first_row=first_complete_row(features), lookback=8, horizon=3,
-                     test_share=0.15, validation_share=0.1, least_past=0)
-    scalers = fit_scalers(recipe, features, targets, fold)
-    windows = WindowSet(scalers.features.scale(features), scalers.targets.scale(targets), 8, fold)
-    forecaster, losses = fit_forecaster(recipe, recipe.features, windows, scalers, close, print)
-    quantiles = forecaster.predict(candles, range(260, 300)).quantiles
+    recipe = Recipe(cell=cell, units=4, lookback=8, horizon=3, training={"epochs": 1})
+    forecaster, _ = fit_forecaster(prepare(recipe, candles, holdout_split(recipe, Judging())))
+    quantiles = forecaster.predict(candles, range(260, 400)).quantiles
     print("DIGEST", cell, hashlib.sha256(quantiles.tobytes()).hexdigest())
 """
 

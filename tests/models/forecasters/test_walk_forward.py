@@ -16,23 +16,28 @@ from models.errors import InputError
 from models.forecasters.baselines import predict_baseline
 from models.forecasters.walk_forward import (
     FOLDS_A_GROUP,
-    LEVELS,
     group_spans,
     make_spans,
     predict_group,
 )
-from models.scoring.backtest import make_scored
+from models.scoring.backtest import LEVELS, make_scored
 from models.scoring.significance import diebold_mariano
 
 LAST_DAY = dt.date(2024, 12, 31)
 
 
-def tiny(cell="gru", **more):
-    small = {
-        "units": 4, "lookback": 8, "horizon": 3, "members": 2, "chunk_days": 40, "epochs": 2,
-        "updates_per_epoch": 3, "quantile_levels": (0.05, 0.25, 0.5, 0.75, 0.95),
-    }  # fmt: skip
-    return Recipe.model_validate({"cell": cell} | small | more)
+def tiny(cell="gru", epochs=2):
+    chunks = {"epochs": epochs, "chunk_days": 40, "updates_per_epoch": 3}
+    windows = {"epochs": epochs, "patience": 0}
+    return Recipe(
+        cell=cell,
+        units=4,
+        lookback=8,
+        horizon=3,
+        members=2,
+        quantile_levels=(0.05, 0.25, 0.5, 0.75, 0.95),
+        training=windows if cell.startswith("bi") else chunks,
+    )
 
 
 def test_folds_cover_every_origin_once_and_know_nothing_later():
@@ -63,7 +68,7 @@ def test_groups_hold_four_folds_or_one():
 @pytest.mark.parametrize("cell", get_args(Cell))
 def test_no_recipe_knows_a_later_candle(candles, cell):
     """The first origin is 330; what comes after a day changes no forecast up to that day."""
-    recipe = tiny(cell, epochs=1, patience=0)
+    recipe = tiny(cell, epochs=1)
     spans = make_spans(range(330, 350), refit_days=10, rolling_days=None)
     prices = ["open", "high", "low", "close"]
     for cut in (335,) if cell.startswith("bi") else (330, 335, 344):
@@ -71,28 +76,13 @@ def test_no_recipe_knows_a_later_candle(candles, cell):
         factors = np.linspace(2, 9, len(candles) - cut - 1)[:, None]
         changed.loc[cut + 1 :, prices] = changed.loc[cut + 1 :, prices].to_numpy() * factors
         before, after = (
-            np.concatenate(
-                [predict_group(recipe, frame, g, {}) for g in group_spans(recipe, spans)]
-            )
+            np.concatenate([predict_group(recipe, frame, g) for g in group_spans(recipe, spans)])
             for frame in (candles, changed)
         )
         assert before.shape == (20, 3, 5)
         known = cut - 330 + 1
         assert before[:known].tobytes() == after[:known].tobytes()
         assert not np.array_equal(before[known:], after[known:])
-
-
-def test_a_companion_teaches_and_its_later_candles_do_not(candles):
-    recipe = tiny()
-    group = make_spans(range(330, 340), refit_days=10, rolling_days=None)
-    friend = make_sample(LAST_DAY, n_days=400, seed=3)
-    later = friend.copy()
-    late = later["open_time"] > candles["open_time"][330]
-    later.loc[late, ["open", "high", "low", "close"]] *= 3
-    alone = predict_group(recipe, candles, group, {})
-    ours = predict_group(recipe, candles, group, {"friend": friend})
-    assert not np.array_equal(alone, ours)
-    assert ours.tobytes() == predict_group(recipe, candles, group, {"friend": later}).tobytes()
 
 
 def quick(**more):
@@ -103,7 +93,7 @@ def quick(**more):
 def forecast_last(candles, n, recipe):
     origins = range(len(candles) - n - 1, len(candles) - 1)
     (group,) = group_spans(recipe, make_spans(origins, refit_days=n, rolling_days=None))
-    frame = make_scored("net", candles, origins, predict_group(recipe, candles, group, {}))
+    frame = make_scored("net", candles, origins, predict_group(recipe, candles, group))
     return origins, frame
 
 
@@ -112,7 +102,7 @@ def test_on_a_random_walk_no_median_beats_naive_more_often_than_chance():
     significant = 0
     for seed in range(20):
         candles = make_sample(LAST_DAY, n_days=900, seed=100 + seed, variant="random-walk")
-        _, frame = forecast_last(candles, 300, quick(epochs=3, seed=seed))
+        _, frame = forecast_last(candles, 300, quick(training={"epochs": 3}, seed=seed))
         ours = np.square(frame["actual"] - frame["q0.5"])
         test = diebold_mariano(ours, np.square(frame["actual"]), step=1)
         significant += test.t < 0 and test.p < 0.05

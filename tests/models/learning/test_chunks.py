@@ -15,12 +15,10 @@ from models.learning.network import build_network, get_member_weights, set_membe
 CAUSAL = ("rnn", "lstm", "gru")
 
 
-def make_recipe(cell="gru", **more):
-    small = {
-        "units": 4, "lookback": 8, "horizon": 3, "members": 2, "chunk_days": 30, "epochs": 2,
-        "updates_per_epoch": 3, "chunks_per_update": 4, "blend": 0.0,
-    }  # fmt: skip
-    return Recipe.model_validate({"cell": cell} | small | more)
+def make_recipe(cell="gru", training=(), **more):
+    small = {"units": 4, "lookback": 8, "horizon": 3, "members": 2, "blend": 0.0}
+    short = {"chunk_days": 30, "epochs": 2, "updates_per_epoch": 3, "chunks_per_update": 4}
+    return Recipe.model_validate({"cell": cell, "training": short | dict(training)} | small | more)
 
 
 def make_data(seed=0, n=200):
@@ -85,34 +83,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     assert not np.array_equal(first[0][0][0], first[0][1][0])
 
 
-def test_a_warm_start_goes_on_from_the_weights_given():
-    recipe, folds = make_recipe(learning_rate=1e-9), [make_data(0), make_data(1)]
-    starts = [
-        [
-            [array + 0.1 * (1 + fold) for array in initial_weights(recipe, 5, seed)]
-            for seed in (3, 4)
-        ]
-        for fold in range(2)
-    ]
-    warm, _ = fit_on_chunks(recipe, folds, starts=starts)
-    for given, found in zip(starts, warm, strict=True):
-        for member, trained in zip(given, found, strict=True):
-            for before, after in zip(member, trained, strict=True):
-                np.testing.assert_allclose(after, before, atol=1e-6)
-
-
-def test_a_warm_start_repeats_to_the_last_bit_and_meets_other_chunks():
-    recipe, data = make_recipe(), make_data()
-    drawn = [[initial_weights(recipe, 5, recipe.seed + member) for member in range(2)]]
-    cold = fit_on_chunks(recipe, [data])[0][0][0]
-    first, again = (fit_on_chunks(recipe, [data], starts=drawn)[0][0][0] for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    # The same first weights and seed, yet another draw, and another one when a day has come.
-    longer = replace(data, train=range(data.train.start, data.train.stop + 1))
-    later = fit_on_chunks(recipe, [longer], starts=drawn)[0][0][0]
-    assert not np.array_equal(first[0], cold[0]) and not np.array_equal(first[0], later[0])
-
-
 def test_folds_train_side_by_side_as_they_do_alone():
     recipe, folds = make_recipe(), [make_data(0), make_data(1)]
     together, _ = fit_on_chunks(recipe, folds)
@@ -138,26 +108,13 @@ def test_nothing_but_training_days_is_read():
     assert not np.array_equal(before[0], changed[0])
 
 
-def test_companions_teach_too_and_only_up_to_their_last_training_day():
-    recipe = make_recipe(companion_share=0.5)
-    alone = fit_on_chunks(recipe, [make_data()])[0][0][0]
-    friend = make_data(5)
-    pooled = fit_on_chunks(recipe, [replace(make_data(), companions=(friend,))])[0][0][0]
-    assert not np.array_equal(alone[0], pooled[0])
-    later = friend.features.copy()
-    later[friend.train.stop :] = 7
-    friend = replace(friend, features=later)
-    again = fit_on_chunks(recipe, [replace(make_data(), companions=(friend,))])[0][0][0]
-    assert all(np.array_equal(a, b) for a, b in zip(pooled, again, strict=True))
-
-
 def test_early_stopping_keeps_the_weights_of_the_best_epoch():
     data = replace(make_data(), validation=range(170, 197))
-    recipe = make_recipe(epochs=30, patience=2, learning_rate=0.5)
+    recipe = make_recipe(training={"epochs": 30, "patience": 2, "learning_rate": 0.5})
     weights, losses = fit_on_chunks(recipe, [data])
     n = len(losses["val_loss"])
     assert n < 30 and int(np.argmin(losses["val_loss"])) == n - 3
-    until_best = make_recipe(epochs=30, patience=30, learning_rate=0.5)
+    until_best = make_recipe(training={"epochs": 30, "patience": 30, "learning_rate": 0.5})
     assert min(fit_on_chunks(until_best, [data])[1]["val_loss"]) <= min(losses["val_loss"])
     assert all(np.isfinite(array).all() for array in weights[0][0])
 

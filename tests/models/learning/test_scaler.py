@@ -72,7 +72,9 @@ def test_a_column_that_does_not_move_is_no_division_by_zero(kind):
     ],
 )
 def test_scalers_read_the_rows_that_the_recipe_allows(values, recipe, rows, origins):
-    fold = Fold(range(5, 28), range(30, 38), range(40, 47), train_rows=range(2, 30))
+    fold = Fold(
+        range(5, 28), range(30, 38), range(40, 47), train_rows=range(2, 30), history=range(30)
+    )
     targets = values[:, :2] * 3
     scalers = fit_scalers(recipe, values, targets, fold)
     assert scalers.features.to_dict() == fit_scaler(recipe.scaler, values[rows]).to_dict()

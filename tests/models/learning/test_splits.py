@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.config.judging import Judging
+from models.config.recipe import Recipe
 from models.errors import InputError
 from models.learning.splits import (
     MAX_VALIDATION,
@@ -15,48 +18,66 @@ from models.learning.splits import (
     MIN_TRAIN,
     MIN_VALIDATION,
     Fold,
-    make_fold,
-    make_serving_fold,
+    Span,
+    holdout_split,
+    naive_first_origin,
+    serving_split,
+    span_split,
 )
 
-sizes = {
+SIZES = {
     "first_row": st.integers(0, 60),
     "lookback": st.integers(1, 200),
     "horizon": st.integers(1, 60),
     "test_share": st.floats(0.01, 0.89),
     "validation_share": st.floats(0.01, 0.49),
-    "least_past": st.integers(0, 400),
 }
 
 
+def recipe_of(lookback: int, horizon: int, *, patience: int = 0, **more: Any) -> Recipe:
+    training = {"chunk_days": 2000, "patience": patience}
+    return Recipe.model_validate(
+        {"lookback": lookback, "horizon": horizon, "training": training} | more
+    )
+
+
+def split_off(n_rows, *, first_row, lookback, horizon, test_share, validation_share) -> Fold:
+    """The fold of a holdout."""
+    recipe = recipe_of(lookback, horizon, validation_share=validation_share)
+    return holdout_split(recipe, Judging(test_share=test_share))(n_rows, first_row)
+
+
 def test_hand_computed_fold():
-    fold = make_fold(
-        120, first_row=1, lookback=10, horizon=3, test_share=0.2, validation_share=0.25,
-        least_past=95,
-    )  # fmt: skip
-    # Origins 10…116, of which int(107 x 0.8) = 85 come before the test; two are purged each time.
+    fold = split_off(
+        343, first_row=1, lookback=10, horizon=3, test_share=0.2, validation_share=0.25
+    )
+    # Origins 10…339, of which int(330 x 0.8) = 264 come before the test; two are purged each time.
+    # Of the 262 that are known, int(262 x 0.75) = 196 come before the validation.
     assert fold == Fold(
-        train=range(10, 70), validation=range(72, 93), test=range(95, 117), train_rows=range(1, 73)
+        train=range(10, 204),
+        validation=range(206, 272),
+        test=range(274, 340),
+        train_rows=range(1, 207),
+        history=range(207),
     )
 
 
 def test_long_histories_validate_on_the_newest_thousand_origins_and_train_on_the_rest():
-    fold = make_fold(
-        40_000, first_row=0, lookback=1, horizon=1, test_share=0.2, validation_share=0.1,
-        least_past=0,
-    )  # fmt: skip
+    fold = split_off(
+        40_000, first_row=0, lookback=1, horizon=1, test_share=0.2, validation_share=0.1
+    )
     assert fold.validation == range(fold.test.start - MAX_VALIDATION, fold.test.start)
     assert fold.train == range(fold.validation.start)
-    serving = make_serving_fold(40_000, first_row=0, lookback=1, horizon=1, validation_share=0.1)
+    serving = serving_split(recipe_of(1, 1, patience=1, validation_share=0.1))(40_000, 0)
     assert serving.validation == range(39_999 - MAX_VALIDATION, 39_999)
     assert serving.train.stop == serving.validation.start
 
 
 @settings(deadline=None, max_examples=300)
-@given(n_rows=st.integers(1, 3000), **sizes)
+@given(n_rows=st.integers(1, 3000), **SIZES)
 def test_parts_share_no_target_and_no_row_is_read_that_is_not_there(n_rows, **shares):
     try:
-        fold = make_fold(n_rows, **shares)
+        fold = split_off(n_rows, **shares)
     except InputError:
         return
     horizon, lookback = shares["horizon"], shares["lookback"]
@@ -64,44 +85,67 @@ def test_parts_share_no_target_and_no_row_is_read_that_is_not_there(n_rows, **sh
         last_target, first_target = earlier[-1] + horizon, later[0] + 1
         assert last_target == first_target - 1
     assert fold.train[0] - lookback + 1 == shares["first_row"] == fold.train_rows[0]
-    assert fold.train_rows[-1] == fold.train[-1] + horizon
+    assert fold.train_rows[-1] == fold.history[-1] == fold.train[-1] + horizon
     assert fold.test[-1] + horizon == n_rows - 1
     assert len(fold.train) >= MIN_TRAIN
     assert len(fold.validation) >= MIN_VALIDATION
     assert len(fold.test) >= MIN_TEST
-    assert fold.test[0] >= shares["least_past"]
+    assert fold.test[0] >= naive_first_origin(horizon)
 
 
 @settings(deadline=None, max_examples=200)
-@given(n_rows=st.integers(0, 200), **sizes)
+@given(n_rows=st.integers(0, 400), **SIZES)
 def test_the_number_that_is_asked_for_is_enough_and_one_fewer_is_not(n_rows, **shares):
     try:
-        make_fold(n_rows, **shares)
+        split_off(n_rows, **shares)
     except InputError as error:
         needed = int(re.search(r"at least (\d+)", str(error)).group(1))
         assert str(error).startswith(f"too few candles: {n_rows} rows")
     else:
         return
-    make_fold(needed, **shares)
+    split_off(needed, **shares)
     for fewer in {needed - 1, (needed + n_rows) // 2, n_rows} - {needed}:
         with pytest.raises(InputError, match=f"at least {needed}"):
-            make_fold(fewer, **shares)
+            split_off(fewer, **shares)
 
 
-@pytest.mark.parametrize(("share", "n_validation"), [(0.1, 48), (0.0, 10)])
+@pytest.mark.parametrize(("patience", "n_validation"), [(1, 48), (0, 10)])
 def test_serving_fold_reaches_the_newest_candle_and_is_purged(
-    share: float, n_validation: int
+    patience: int, n_validation: int
 ) -> None:
-    fold = make_serving_fold(500, first_row=1, lookback=10, horizon=7, validation_share=share)
+    fold = serving_split(recipe_of(10, 7, patience=patience))(500, 1)
     assert len(fold.validation) == n_validation
     assert fold.validation[-1] + 7 == 499
     assert len(fold.test) == 0
     # The last target that is trained on comes before the first that validates.
     assert fold.train[-1] + 7 == fold.validation[0]
-    assert fold.train_rows[-1] == fold.train[-1] + 7
+    assert fold.train_rows[-1] == fold.history[-1] == fold.train[-1] + 7
     assert fold.train[0] == 10
 
 
 def test_serving_fold_says_what_is_missing() -> None:
     with pytest.raises(InputError, match="too few candles: 60 rows"):
-        make_serving_fold(60, first_row=1, lookback=30, horizon=7, validation_share=0.1)
+        serving_split(recipe_of(30, 7))(60, 1)
+
+
+@pytest.mark.parametrize("known", [range(501), range(100, 501)])
+def test_a_fold_of_a_backtest_knows_the_first_origin_and_nothing_later(known: range) -> None:
+    span = Span(known, range(500, 530))
+    first = max(known.start, 29) + 9
+    fold = span_split(recipe_of(10, 7), span)(900, 29)
+    assert fold.train == range(first, 494) and len(fold.validation) == 0
+    # The last target is the close of the first origin.
+    assert fold.train[-1] + 7 == fold.train_rows[-1] == fold.history[-1] == 500
+    assert fold.train_rows.start == max(known.start, 29) and fold.history.start == known.start
+    assert fold.test == span.origins
+
+    stops = span_split(recipe_of(10, 7, patience=1), span)(900, 29)
+    assert stops.validation[-1] + 7 == 500
+    assert len(stops.validation) == int(0.1 * (494 - first))
+    assert stops.train[-1] + 7 == stops.validation[0]
+    assert stops.train_rows[-1] == stops.history[-1] == stops.train[-1] + 7
+
+
+def test_a_fold_of_a_backtest_says_where_its_candles_are_too_few() -> None:
+    with pytest.raises(InputError, match="120 candles before origin 119 are too few"):
+        span_split(recipe_of(10, 7), Span(range(120), range(119, 130)))(900, 29)

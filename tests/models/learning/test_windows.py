@@ -16,7 +16,7 @@ from models.learning.windows import (
     make_windows,
 )
 
-FOLD = Fold(range(4, 40), range(42, 60), range(62, 78), train_rows=range(0, 43))
+FOLD = Fold(range(4, 40), range(42, 60), range(62, 78), train_rows=range(43), history=range(43))
 
 
 def make_set(n=80, n_features=2, horizon=2, lookback=5):

@@ -8,8 +8,9 @@ import pytest
 import scoringrules as sr
 from scipy.stats import norm
 
-from models.forecasters.walk_forward import EVEN_LEVELS, LEVELS
 from models.scoring.backtest import (
+    EVEN_LEVELS,
+    LEVELS,
     log_scores,
     make_scored,
     pit_values,

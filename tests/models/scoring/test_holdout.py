@@ -11,8 +11,9 @@ from scipy.stats import norm
 from models.config.judging import Judging
 from models.config.recipe import DEFAULT_LEVELS
 from models.forecasters.frame import COLUMNS, central_band, levels_of, quantile_column
+from models.forecasters.walk_forward import predict_holdout
 from models.scoring import metrics as m
-from models.scoring.holdout import evaluate, mase_scales, measure_echo
+from models.scoring.holdout import evaluate, mase_scales, measure_echo, score_holdout
 
 N, HORIZON, SD = 400, 2, 0.03
 CLOSES = 30_000 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, SD, N + HORIZON + 1)))
@@ -36,7 +37,7 @@ def make_predictions(median, **keywords):
     return pd.concat([make_rows("lstm", median, **keywords), make_rows("naive")])
 
 
-def judge(predictions, **keywords):
+def score(predictions, **keywords):
     usd, log = mase_scales(CLOSES, HORIZON)
     arguments = {
         "model": "lstm", "judging": JUDGING, "mase_scale_usd": usd, "mase_scale_log": log,
@@ -65,7 +66,7 @@ NOISE = np.random.default_rng(1).normal(0, SD, N + HORIZON + 1)
     ids=["perfect", "knows 40 %", "naive", "a little noise", "rounding", "noise"],
 )
 def test_verdict(median, verdict):
-    result = judge(make_predictions(median))
+    result = score(make_predictions(median))
     assert result.verdict == verdict
     assert result.verdict_text.lower().startswith(verdict)
     assert "CRPS" in result.verdict_text
@@ -73,10 +74,10 @@ def test_verdict(median, verdict):
 
 
 def test_verdict_is_about_the_next_day_and_the_point_forecast():
-    knows_the_second_day = judge(make_predictions(lambda i, s: actual_move(i, 2) * (s == 2)))
+    knows_the_second_day = score(make_predictions(lambda i, s: actual_move(i, 2) * (s == 2)))
     assert knows_the_second_day.verdict == "no evidence of skill"
     assert knows_the_second_day.skill["2"]["skill_rmse"] == pytest.approx(1)
-    knows_the_width = judge(
+    knows_the_width = score(
         pd.concat([make_rows("lstm"), make_rows("naive", sd=5 * SD)], ignore_index=True)
     )
     assert knows_the_width.verdict == "no evidence of skill"
@@ -85,7 +86,7 @@ def test_verdict_is_about_the_next_day_and_the_point_forecast():
 
 def test_too_few_days_give_no_interval_and_no_verdict_of_skill():
     few = pd.concat([make_rows("lstm", actual_move, n=99), make_rows("naive", n=99)])
-    result = judge(few)
+    result = score(few)
     assert result.verdict == "no evidence of skill"
     assert result.skill["1"]["skill_rmse"] == 1
     assert result.skill["1"]["skill_rmse_low"] is None
@@ -95,14 +96,14 @@ def test_too_few_days_give_no_interval_and_no_verdict_of_skill():
 def test_blocks_grow_with_the_overlap_of_the_forecasts():
     # Five blocks of 20 days fit into 100 days, five of 21 do not.
     frames = [make_rows("lstm", lambda i, step: NOISE[i], n=100), make_rows("naive", n=100)]
-    skill = judge(pd.concat(frames)).skill
+    skill = score(pd.concat(frames)).skill
     assert skill["1"]["skill_rmse_low"] is not None
     assert skill["2"]["skill_rmse_low"] is None
 
 
 def test_metrics_agree_with_the_formulas_on_the_rows():
     predictions = make_predictions(lambda i, step: 0.3 * actual_move(i, step) + 0.5 * NOISE[i])
-    result = judge(predictions)
+    result = score(predictions)
     usd, log = mase_scales(CLOSES, HORIZON)
     for name in ("lstm", "naive"):
         for step in (1, 2):
@@ -130,7 +131,7 @@ def test_metrics_agree_with_the_formulas_on_the_rows():
 
 def test_crps_in_both_units_and_skill_by_hand():
     predictions = make_predictions(lambda i, step: 0.3 * actual_move(i, step))
-    result = judge(predictions)
+    result = score(predictions)
     names = [quantile_column(level) for level in DEFAULT_LEVELS]
     crps = {}
     for name in ("lstm", "naive"):
@@ -150,7 +151,7 @@ def test_crps_in_both_units_and_skill_by_hand():
 
 
 def test_directional_accuracy_of_naive_is_none_and_of_truth_one():
-    metrics = judge(make_predictions(actual_move)).metrics
+    metrics = score(make_predictions(actual_move)).metrics
     assert metrics["naive"]["1"]["directional_accuracy"] is None
     assert metrics["lstm"]["1"]["directional_accuracy"] == 1
     assert metrics["lstm"]["1"]["directional_accuracy_low"] == m.wilson_interval(N, N)[0]
@@ -158,8 +159,8 @@ def test_directional_accuracy_of_naive_is_none_and_of_truth_one():
 
 def test_result_is_json_without_nan_and_repeats():
     predictions = make_predictions(lambda i, step: NOISE[i])
-    text = json.dumps(judge(predictions).model_dump(mode="json"), allow_nan=False)
-    assert text == json.dumps(judge(predictions).model_dump(mode="json"), allow_nan=False)
+    text = json.dumps(score(predictions).model_dump(mode="json"), allow_nan=False)
+    assert text == json.dumps(score(predictions).model_dump(mode="json"), allow_nan=False)
 
 
 def test_order_of_rows_and_other_models_do_not_matter_and_the_frame_is_left_alone():
@@ -167,7 +168,7 @@ def test_order_of_rows_and_other_models_do_not_matter_and_the_frame_is_left_alon
     third = make_rows("gru", actual_move)
     shuffled = pd.concat([third, predictions]).sample(frac=1, random_state=0)
     before = shuffled.copy()
-    assert judge(shuffled) == judge(predictions)
+    assert score(shuffled) == score(predictions)
     pd.testing.assert_frame_equal(shuffled, before)
 
 
@@ -175,12 +176,12 @@ def test_order_of_rows_and_other_models_do_not_matter_and_the_frame_is_left_alon
 
 
 def test_echo_fires_on_a_shifted_series_and_not_on_the_truth():
-    shifted = judge(make_predictions(lambda i, step: 0.0))
+    shifted = score(make_predictions(lambda i, step: 0.0))
     assert shifted.echo.is_echo
     assert shifted.echo.correlation_yesterday == pytest.approx(1)
     assert abs(shifted.echo.correlation_today) < 0.2
     assert "echoes yesterday's change (correlation 1.00)" in shifted.verdict_text
-    honest = judge(make_predictions(actual_move))
+    honest = score(make_predictions(actual_move))
     assert not honest.echo.is_echo
     assert honest.echo.correlation_today == pytest.approx(1)
     assert "echo" not in honest.verdict_text
@@ -230,7 +231,7 @@ def test_central_bands_only_where_the_levels_allow():
     assert central_band(0.5, DEFAULT_LEVELS) == ("q0.25", "q0.75")
     assert central_band(0.9, (0.05, 0.5)) is None
     names = [*COLUMNS, "q0.1", "q0.5", "q0.9"]
-    metrics = judge(make_predictions(actual_move)[names]).metrics["lstm"]["1"]
+    metrics = score(make_predictions(actual_move)[names]).metrics["lstm"]["1"]
     assert "coverage_80" in metrics
     assert "coverage_90" not in metrics
 
@@ -245,15 +246,96 @@ def test_other_days_are_refused():
     ours, naive = make_rows("lstm"), make_rows("naive")
     for broken in (naive.iloc[1:], naive.assign(actual=naive["actual"] + 1e-9)):
         with pytest.raises(ValueError, match="same days"):
-            judge(pd.concat([ours, broken]))
+            score(pd.concat([ours, broken]))
     twice = [pd.concat([part, part.head(1)]) for part in (ours, naive)]
     with pytest.raises(ValueError, match="same days once each"):
-        judge(pd.concat(twice))
+        score(pd.concat(twice))
 
 
 def test_missing_model_and_missing_column_are_refused():
     predictions = make_predictions(actual_move)
     with pytest.raises(ValueError, match=r"expected rows of model 'gru', received \['lstm'"):
-        judge(predictions, model="gru")
+        score(predictions, model="gru")
     with pytest.raises(ValueError, match=r"missing \['close_origin'\]"):
-        judge(predictions.drop(columns="close_origin"))
+        score(predictions.drop(columns="close_origin"))
+
+
+# The network and naive are asked about the very same days, and scored on what came.
+
+
+@pytest.fixture(scope="module")
+def holdout(fitted):
+    stages, forecaster = fitted("lstm", "log_return")
+    return score_holdout(
+        forecaster, stages.prepared.candles, stages.prepared.fold, stages.config.judging
+    )
+
+
+def test_both_are_asked_about_every_test_day_and_step(holdout, fitted):
+    stages, _ = fitted("lstm", "log_return")
+    predictions, evaluation = holdout
+    assert (evaluation.model, evaluation.reference) == ("lstm", "naive")
+    days = stages.prepared.candles["open_time"]
+    for model in ("lstm", "naive"):
+        rows = predictions[predictions["model"] == model].reset_index(drop=True)
+        expected = [(days[t], step) for t in stages.prepared.fold.test for step in (1, 2, 3)]
+        assert list(zip(rows["origin"], rows["step"], strict=True)) == expected
+    columns = ["origin", "target_date", "step", "close_origin", "actual", "actual_usd"]
+    ours, theirs = (
+        predictions.loc[predictions["model"] == model, columns].reset_index(drop=True)
+        for model in ("lstm", "naive")
+    )
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+
+
+def test_what_came_is_the_close_of_the_target_day(holdout, fitted):
+    stages, _ = fitted("lstm", "log_return")
+    closes = stages.prepared.candles.set_index("open_time")["close"]
+    predictions = holdout[0]
+    assert predictions["actual_usd"].tolist() == closes[predictions["target_date"]].tolist()
+    assert predictions["close_origin"].tolist() == closes[predictions["origin"]].tolist()
+    np.testing.assert_allclose(
+        predictions["actual"], np.log(predictions["actual_usd"] / predictions["close_origin"])
+    )
+
+
+def test_naive_scores_by_hand(holdout, fitted):
+    stages, _ = fitted("lstm", "log_return")
+    close, fold = stages.prepared.candles["close"].to_numpy(), stages.prepared.fold
+    test, train = np.array(fold.test), close[list(fold.train_rows)]
+    for step in (1, 2, 3):
+        scores = holdout[1].metrics["naive"][str(step)]
+        errors = close[test + step] - close[test]
+        scale = np.abs(train[step:] - train[:-step]).mean()
+        assert scores["n_days"] == len(test)
+        assert scores["rmse_usd"] == pytest.approx(np.sqrt((errors**2).mean()))
+        assert scores["mae_usd"] == pytest.approx(np.abs(errors).mean())
+        assert scores["mase"] == pytest.approx(np.abs(errors).mean() / scale)
+
+
+def test_skill_is_one_less_the_ratio_of_errors(holdout):
+    evaluation = holdout[1]
+    for step in ("1", "2", "3"):
+        ours, naive = (evaluation.metrics[model][step] for model in ("lstm", "naive"))
+        expected = 1 - ours["rmse_log_return"] / naive["rmse_log_return"]
+        assert evaluation.skill[step]["skill_rmse"] == pytest.approx(expected)
+
+
+def test_candles_after_the_last_target_change_nothing(holdout, fitted):
+    stages, forecaster = fitted("lstm", "log_return")
+    later = stages.prepared.candles.tail(5).assign(
+        open_time=lambda f: f["open_time"] + pd.Timedelta(days=5), close=lambda f: f["close"] * 9
+    )
+    longer = pd.concat([stages.prepared.candles, later], ignore_index=True)
+    fold = stages.prepared.fold
+    predictions, evaluation = score_holdout(forecaster, longer, fold, stages.config.judging)
+    pd.testing.assert_frame_equal(predictions, holdout[0], check_exact=True)
+    assert evaluation == holdout[1]
+
+
+def test_a_rival_is_asked_and_trained_as_the_holdout_is(holdout, fitted):
+    """The champion's recipe, trained again on this fold, gives what its own holdout would."""
+    stages, forecaster = fitted("lstm", "log_return")
+    rival = predict_holdout(forecaster.recipe, stages.prepared.candles, stages.config.judging)
+    ours = holdout[0].query("model == 'lstm'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(rival, ours, check_exact=True)
