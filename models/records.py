@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from models.data.candles import Finding
+from models.data.rules import Finding
 from models.decisions.promotion import Decision
 
 

@@ -1,11 +1,11 @@
-"""What is read: repair of candles, ingestion from an exchange, exogenous series."""
+"""What is read: where candles come from, exogenous series, what may be repaired, ingestion."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from models.config.base import Frozen
 
@@ -89,3 +89,29 @@ class Exogenous(Frozen):
     def feature(self) -> str:
         """Name of the candles' column and of the feature."""
         return f"exogenous_{self.name}_lag{self.lag_days}"
+
+
+SYMBOL = r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}(:[A-Z0-9-]{2,30})?$"
+"""BASE/QUOTE, and for a derivative what it is settled in, as in BTC/USDT:USDT."""
+
+
+class Reading(Frozen):
+    """What is read: shared by everything that takes candles in."""
+
+    source: str = "sample"
+    """Where candles come from: exchange:ID, csv:PATH, sample, sample:random-walk, sample:planted;
+    on the command line also auto, an exchange if it answers and else the sample."""
+    symbol: str = Field("BTC/USD", pattern=SYMBOL)
+    """What is forecast, as BASE/QUOTE."""
+    exogenous: tuple[Exogenous, ...] = ()
+    """Daily series that networks read beside the candles: NAME=PATH, or keys and values."""
+    repair: RepairPolicy = RepairPolicy()
+    ingestion: Ingestion = Ingestion()
+
+    @field_validator("exogenous")
+    @classmethod
+    def _series_named_once(cls, value: tuple[Exogenous, ...]) -> tuple[Exogenous, ...]:
+        names = [series.feature for series in value]
+        if len(set(names)) != len(names):
+            raise ValueError(f"expected every series once, received {names}")
+        return value

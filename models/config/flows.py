@@ -8,8 +8,8 @@ from typing import Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from models.config.base import Frozen, nearest
-from models.config.data import Exogenous, Ingestion, RepairPolicy
+from models.config.base import nearest
+from models.config.data import Exogenous, Reading
 from models.config.judging import Judging, Promotion, Watch
 from models.config.recipe import PRESETS, Recipe
 
@@ -22,31 +22,17 @@ def _with_exogenous(recipe: Recipe, series: tuple[Exogenous, ...]) -> Recipe:
     return recipe.model_copy(update={"features": (*recipe.features, *new)})
 
 
-class RetrainConfig(Frozen):
+class RetrainConfig(Reading):
     """One retrain: where candles come from, what is trained, how it is judged."""
 
-    source: str = "sample"
-    """Where candles come from: exchange:ID, csv:PATH, sample, sample:random-walk, sample:planted;
-    on the command line also auto, an exchange if it answers and else the sample."""
-    symbol: str = Field("BTC/USD", pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}(:[A-Z0-9-]{2,30})?$")
-    """What is forecast, as BASE/QUOTE."""
     as_of: dt.date | None = None
     """UTC day of the newest candle that may be used; empty: the day before the scheduled start."""
     reason: str = Field("", max_length=2000)
     """Why this retrain was started, where not by the clock; kept with the version and its moves."""
-    exogenous: tuple[Exogenous, ...] = ()
-    """Daily series that the network reads beside the candles: NAME=PATH, or keys and values."""
     recipe: Recipe = Field(Recipe(), validate_default=True)
-    repair: RepairPolicy = RepairPolicy()
     judging: Judging = Judging()
-    ingestion: Ingestion = Ingestion()
     promotion: Promotion = Promotion()
     watch: Watch = Watch()
-
-    @field_validator("exogenous")
-    @classmethod
-    def _series_named_once(cls, value: tuple[Exogenous, ...]) -> tuple[Exogenous, ...]:
-        return _series_once(value)
 
     @field_validator("recipe")
     @classmethod
@@ -60,16 +46,12 @@ class RetrainConfig(Frozen):
 BASELINE_NAMES = ("naive", "seasonal_naive", "drift", "ewma", "garch", "gjr", "egarch", "har")
 
 
-class BacktestConfig(Frozen):
+class BacktestConfig(Reading):
     """One walk-forward backtest: which recipes and baselines, over which days, how often refitted.
 
     Days are those that step 1 forecasts: the first origin is the day before `start`.
     """
 
-    source: str = "sample"
-    """Where candles come from: sample, sample:random-walk, sample:planted, or csv:PATH."""
-    symbol: str = Field("BTC/USD", pattern=r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}$")
-    """What is forecast, as BASE/QUOTE."""
     start: dt.date | None = None
     """First day that is forecast; empty: the last two years."""
     end: dt.date | None = None
@@ -86,14 +68,10 @@ class BacktestConfig(Frozen):
     """Baselines by name."""
     horizon: int = Field(7, ge=1, le=60)
     """Days ahead; every step from 1 to horizon is forecast and scored."""
-    exogenous: tuple[Exogenous, ...] = ()
-    """Daily series that networks read beside the candles: NAME=PATH, or keys and values."""
     calibrate: bool = False
     """Whether quantiles are corrected by their own past errors (adaptive conformal)."""
     seed: int = Field(7, ge=0, lt=2**31)
     """Seed of networks and simulations."""
-    repair: RepairPolicy = RepairPolicy()
-    ingestion: Ingestion = Ingestion()
 
     @field_validator("recipes")
     @classmethod
@@ -104,11 +82,6 @@ class BacktestConfig(Frozen):
     @classmethod
     def _baselines_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _known_once(value, BASELINE_NAMES, "baseline")
-
-    @field_validator("exogenous")
-    @classmethod
-    def _series_named_once(cls, value: tuple[Exogenous, ...]) -> tuple[Exogenous, ...]:
-        return _series_once(value)
 
     @model_validator(mode="after")
     def _something_in_order(self) -> Self:
@@ -124,13 +97,6 @@ class BacktestConfig(Frozen):
         horizon = own.horizon if own.reproduction else self.horizon
         recipe = Recipe(preset=preset, horizon=horizon, seed=self.seed, quantile_levels=levels)
         return _with_exogenous(recipe, self.exogenous)
-
-
-def _series_once(value: tuple[Exogenous, ...]) -> tuple[Exogenous, ...]:
-    names = [series.feature for series in value]
-    if len(set(names)) != len(names):
-        raise ValueError(f"expected every series once, received {names}")
-    return value
 
 
 def _known_once(names: tuple[str, ...], known: Iterable[str], what: str) -> tuple[str, ...]:

@@ -14,30 +14,18 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from models.config.data import RepairPolicy
+from models.data.rules import PRICES, Finding, find_faults, named
 from models.errors import InputError
 
-COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
-PRICES = ("open", "high", "low", "close")
+COLUMNS = ("open_time", *PRICES, "volume")
 _EXOGENOUS = re.compile(r"exogenous_[a-z][a-z0-9_]*_lag[1-9][0-9]*")
 
-OUTLIER_LIMIT = 10.0
 _DAY = pd.Timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about the candles that a reader should know; `days` are ISO days, UTC."""
-
-    kind: str
-    severity: Literal["warning", "error"]
-    days: tuple[str, ...]
-    message: str
 
 
 @dataclass(frozen=True)
@@ -64,9 +52,8 @@ def check_candles(
     open, and is dropped.
 
     Raises InputError for days beyond that, time stamps that are no UTC midnight, duplicate days
-    that disagree, prices that are not positive and finite, volumes that are negative or not
-    finite, high < low, and more missing days than the policy allows; ValueError for a frame that
-    does not follow the schema.
+    that disagree, days that break a rule of models/data/rules.py whose severity is error, and more
+    missing days than the policy allows; ValueError for a frame that does not follow the schema.
     """
     if as_of > newest_closed:
         raise InputError(f"as_of {as_of} is not closed yet: give {newest_closed} or an earlier day")
@@ -77,8 +64,7 @@ def check_candles(
     if frame.empty:
         raise InputError(f"no candle up to {as_of}: give candles that begin earlier or a later day")
     frame, repairs = _without_duplicates(frame, policy)
-    _check_values(frame)
-    findings += _find_oddities(frame, as_of)
+    findings += sorted(_find_stale(frame, as_of) + _check_values(frame), key=lambda f: f.kind)
     frame, filled = _without_gaps(frame, policy)
     return CheckedCandles(frame, tuple(findings), tuple(repairs + filled))
 
@@ -101,13 +87,9 @@ def digest_candles(candles: pd.DataFrame) -> str:
     if not frame["open_time"].is_unique:
         frame = frame.sort_values(list(frame.columns))
     frame["open_time"] = frame["open_time"].dt.tz_localize(None)
-    return hash_columns((str(name), frame[name].to_numpy()) for name in frame.columns)
-
-
-def hash_columns(columns: Iterable[tuple[str, np.ndarray]]) -> str:
-    """Hash columns sorted by `open_time` as `digest_candles` says; times are datetime64[us]."""
     digest = hashlib.sha256()
-    for name, values in columns:
+    for name in frame.columns:
+        values = frame[name].to_numpy()
         # -0.0 + 0.0 is 0.0
         numbers = values.astype("<i8") if name == "open_time" else (values + 0.0).astype("<f8")
         digest.update(f"{name}:{len(numbers)}:".encode())
@@ -152,7 +134,7 @@ def _check_days(open_time: pd.Series, newest_closed: dt.date) -> None:
     future = open_time[open_time > _midnight(newest_closed) + _DAY]
     if len(future):
         raise InputError(
-            f"future dates: {_named(_days(future))}; the newest closed candle is {newest_closed}, "
+            f"future dates: {named(_days(future))}; the newest closed candle is {newest_closed}, "
             "remove those rows"
         )
 
@@ -164,38 +146,27 @@ def _without_duplicates(
     once = frame.drop_duplicates()
     twice = once.loc[once["open_time"].duplicated(), "open_time"]
     if len(twice):
-        raise InputError(
-            f"duplicate days that disagree: {_named(_days(twice))}; keep one row a day"
-        )
+        raise InputError(f"duplicate days that disagree: {named(_days(twice))}; keep one row a day")
     if len(once) == len(frame):
         return frame, []
     dropped = _days(frame.loc[frame.duplicated(), "open_time"])
     if not policy.drop_identical_duplicates:
         raise InputError(
-            f"duplicate days: {_named(dropped)}; keep one row a day "
+            f"duplicate days: {named(dropped)}; keep one row a day "
             "or set repair.drop_identical_duplicates"
         )
-    repair = f"dropped {_count(len(dropped), 'identical duplicate row')}: {_named(dropped)}"
+    repair = f"dropped {_count(len(dropped), 'identical duplicate row')}: {named(dropped)}"
     return once.reset_index(drop=True), [repair]
 
 
-def _check_values(frame: pd.DataFrame) -> None:
-    for name in frame.columns.drop("open_time"):
-        values = frame[name].to_numpy()
-        right = values >= 0 if name == "volume" else values > 0
-        wrong = frame[~(right & np.isfinite(values))]
-        if len(wrong):
-            expected = "not negative and finite" if name == "volume" else "positive and finite"
-            more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-            raise InputError(
-                f"{name} is {wrong[name].iloc[0]:g} on {_days(wrong['open_time'])[0]}{more}: "
-                f"expected a number that is {expected}, mend or remove the row"
-            )
-    if {"high", "low"} <= set(frame.columns):
-        crossed = frame[frame["high"] < frame["low"]]
-        if len(crossed):
-            days = _named(_days(crossed["open_time"]))
-            raise InputError(f"high < low on {days}: are the columns swapped?")
+def _check_values(frame: pd.DataFrame) -> list[Finding]:
+    """Findings that are warnings; raises InputError for the first that is an error."""
+    columns = {name: frame[name].to_numpy() for name in COLUMNS[1:] if name in frame.columns}
+    found = find_faults(frame["open_time"].dt.tz_localize(None).to_numpy(), columns)
+    for finding in found:
+        if finding.severity == "error":
+            raise InputError(f"{finding.message}: {finding.advice}")
+    return found
 
 
 def _without_gaps(frame: pd.DataFrame, policy: RepairPolicy) -> tuple[pd.DataFrame, list[str]]:
@@ -208,7 +179,7 @@ def _without_gaps(frame: pd.DataFrame, policy: RepairPolicy) -> tuple[pd.DataFra
         return frame, []
     if len(missing) > policy.max_missing_days:
         raise InputError(
-            f"{_count(len(missing), 'missing day')}: {_named(missing)}; at most "
+            f"{_count(len(missing), 'missing day')}: {named(missing)}; at most "
             f"{policy.max_missing_days} may be filled (repair.max_missing_days), add those candles"
         )
     whole = indexed.reindex(every_day)
@@ -216,7 +187,7 @@ def _without_gaps(frame: pd.DataFrame, policy: RepairPolicy) -> tuple[pd.DataFra
     for name in whole.columns:
         whole[name] = whole[name].fillna(0.0 if name == "volume" else close)
     repair = f"filled {_count(len(missing), 'missing day')} with the close before: "
-    return whole.reset_index(), [repair + _named(missing)]
+    return whole.reset_index(), [repair + named(missing)]
 
 
 def _find_open_candle(open_time: pd.Series, newest_closed: dt.date) -> list[Finding]:
@@ -227,46 +198,13 @@ def _find_open_candle(open_time: pd.Series, newest_closed: dt.date) -> list[Find
     return [Finding("open_candle", "warning", (day,), f"dropped the candle of {day}: still open")]
 
 
-def _find_oddities(frame: pd.DataFrame, as_of: dt.date) -> list[Finding]:
-    """Find what is odd but usable: stale data, odd bodies, days without trade, outliers."""
-    open_time = frame["open_time"]
-    newest = open_time.iloc[-1]
-    found: list[tuple[str, tuple[str, ...], str]] = []
-    if newest < _midnight(as_of):
-        late = (_midnight(as_of) - newest).days
-        text = f"stale: the newest candle is {_count(late, 'day')} before {as_of}, of"
-        found.append(("stale", (_day(newest),), text))
-    for name in {"open", "close"} & set(frame.columns):
-        outside = np.zeros(len(frame), dtype=bool)
-        if "low" in frame.columns:
-            outside |= (frame[name] < frame["low"]).to_numpy()
-        if "high" in frame.columns:
-            outside |= (frame[name] > frame["high"]).to_numpy()
-        text = f"{name} outside the day's low to high on"
-        found.append((f"{name}_outside_range", _days(open_time[outside]), text))
-    if "volume" in frame.columns:
-        still = open_time[frame["volume"] == 0]
-        found.append(("zero_volume", _days(still), "no volume on"))
-    outliers = _days(open_time[1:][_is_outlier(log_returns(frame["close"].to_numpy()))])
-    text = f"close changes beyond {OUTLIER_LIMIT:g} robust standard deviations on"
-    found.append(("outlier_return", outliers, text))
-    return [
-        Finding(kind, "warning", days, f"{text} {_named(days)}")
-        for kind, days, text in sorted(found)
-        if days
-    ]
-
-
-def _is_outlier(returns: np.ndarray) -> np.ndarray:
-    """Mark returns beyond OUTLIER_LIMIT x 1.4826 x MAD of the median; none where the MAD is 0.
-
-    1.4826 makes the median absolute deviation the standard deviation of a normal distribution.
-    """
-    if not len(returns):
-        return np.zeros(0, dtype=bool)
-    distance = np.abs(returns - np.median(returns))
-    scale = 1.4826 * np.median(distance)
-    return (distance > OUTLIER_LIMIT * scale) & (scale > 0)
+def _find_stale(frame: pd.DataFrame, as_of: dt.date) -> list[Finding]:
+    newest = frame["open_time"].iloc[-1]
+    if newest >= _midnight(as_of):
+        return []
+    late = _count((_midnight(as_of) - newest).days, "day")
+    text = f"stale: the newest candle is {late} before {as_of}, of {_day(newest)}"
+    return [Finding("stale", "warning", (_day(newest),), text)]
 
 
 def _midnight(day: dt.date) -> pd.Timestamp:
@@ -279,12 +217,6 @@ def _day(time: pd.Timestamp) -> str:
 
 def _days(times: Iterable[pd.Timestamp]) -> tuple[str, ...]:
     return tuple(_day(time) for time in times)
-
-
-def _named(days: tuple[str, ...]) -> str:
-    """First five days, and how many more."""
-    more = f" and {len(days) - 5} more" if len(days) > 5 else ""
-    return ", ".join(days[:5]) + more
 
 
 def _count(n: int, noun: str) -> str:

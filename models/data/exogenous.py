@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from models.config.data import Exogenous
-from models.data.candles import Finding
+from models.data.rules import Finding
 from models.errors import InputError
 
 _DAY = pd.Timedelta(days=1)

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.data.candles import COLUMNS, PRICES, hash_columns
+from models.data.rules import PRICES, RULES, STORABLE, Rule, find_faults
 
 VALUES = (*PRICES, "volume")
 _DAY_MS = 86_400_000
@@ -76,7 +76,7 @@ def table_from_rows(
     times = pa.array(micros).cast(pa.timestamp("us", tz="UTC"))
     columns = [times, *(pa.array(array[:, index].copy()) for index in range(1, 6))]
     table = pa.Table.from_arrays(columns, schema=candle_schema(symbol))
-    check_table(table)
+    check_table(table, RULES)
     return table
 
 
@@ -93,23 +93,15 @@ def _numbers(rows: Sequence[Sequence[object]]) -> np.ndarray:
     return array
 
 
-def check_table(table: pa.Table, step: dt.timedelta = dt.timedelta(days=1)) -> None:
-    """Raise BadRows, naming the first bar, unless every row is a possible candle of that step.
-
-    Bars must be sorted, unique and start at whole steps since 1970; prices finite and above
-    zero, within low and high; volume finite and not negative.
-    """
+def check_table(table: pa.Table, rules: tuple[Rule, ...] = STORABLE) -> None:
+    """Raise BadRows, naming the days, unless the rows are sorted, unique days that keep `rules`."""
     micros = table["open_time"].combine_chunks().cast(pa.int64()).to_numpy()
     _refuse(micros[1:], micros[1:] <= micros[:-1], "is out of order or comes twice")
-    _refuse(micros, micros % (step // dt.timedelta(microseconds=1)) != 0, "does not start a bar")
+    _refuse(micros, micros % (1000 * _DAY_MS) != 0, "does not start a bar")
     columns = {name: table[name].to_numpy() for name in VALUES}
-    for name, values in columns.items():
-        _refuse(micros, ~np.isfinite(values), f"has a missing or unreadable {name}")
-    for name in PRICES:
-        _refuse(micros, columns[name] <= 0, f"has a {name} that is not above zero")
-        _refuse(micros, columns[name] > columns["high"], f"has its {name} above its high")
-        _refuse(micros, columns[name] < columns["low"], f"has its {name} below its low")
-    _refuse(micros, columns["volume"] < 0, "has a negative volume")
+    for finding in find_faults(micros.astype("datetime64[us]"), columns, rules):
+        if finding.severity == "error":
+            raise BadRows(finding.message)
 
 
 def _refuse(micros: np.ndarray, wrong: np.ndarray, what: str) -> None:
@@ -124,17 +116,6 @@ def _day(micros: float) -> str:
 def frame_from_table(table: pa.Table) -> pd.DataFrame:
     """Candle frame (see models.candles) of a candle table."""
     return table.to_pandas(split_blocks=True)
-
-
-def table_from_frame(frame: pd.DataFrame, symbol: str) -> pa.Table:
-    """Candle table of a candle frame that has every column."""
-    schema = candle_schema(symbol)
-    return pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
-
-
-def digest_table(table: pa.Table) -> str:
-    """Hash of a candle table, the same as `models.data.candles.digest_candles` gives its frame."""
-    return hash_columns((name, table[name].to_numpy()) for name in COLUMNS)
 
 
 def merge_candles(old: pa.Table, new: pa.Table) -> pa.Table:

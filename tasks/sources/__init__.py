@@ -15,7 +15,7 @@ from difflib import get_close_matches
 import pandas as pd
 
 from models.config.data import Ingestion
-from models.data.candles import Finding
+from models.data.rules import Finding
 from models.data.store_table import frame_from_table
 from models.errors import InputError
 from tasks.sources.collection import collect_candles

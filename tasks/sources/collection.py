@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.config.data import Ingestion
-from models.data.candles import PRICES, Finding
 from models.data.crosscheck import QUARANTINE_SCHEMA, find_differences
+from models.data.rules import PRICES, Finding
 from models.data.store_table import find_revisions, merge_candles, missing_ranges
 from models.errors import SourceError
 from tasks.sources.exchange import ExchangeClient, read_keys

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from models.config.data import Exogenous
-from models.data.candles import Finding
 from models.data.csv_format import parse_series
 from models.data.exogenous import join_series
+from models.data.rules import Finding
 from models.errors import InputError
 
 

@@ -7,9 +7,8 @@ written whole under a temporary name and renamed.
 
 from __future__ import annotations
 
-import datetime as dt
-import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -25,20 +24,19 @@ from fsspec.implementations.local import LocalFileSystem
 from models.data.store_table import BadRows, candle_schema, check_table
 from models.errors import InputError
 from tasks.storage.home import home
+from tasks.storage.lock import locked
 
 CANDLES, REVISIONS, QUARANTINE = "candles.parquet", "_revisions.parquet", "_quarantine.parquet"
 
 
 class CandleStore:
-    """The stored candles of one source and symbol, bars of one `step`.
+    """The stored daily candles of one source and symbol.
 
     `address` is a folder or an fsspec address such as s3://bucket/candles; by default BTC_STORE,
     else candles/ under BTC_HOME. Raises InputError for an address that cannot be opened.
     """
 
-    def __init__(
-        self, source: str, symbol: str, address: str = "", step: dt.timedelta = dt.timedelta(days=1)
-    ) -> None:
+    def __init__(self, source: str, symbol: str, address: str = "") -> None:
         address = address or os.environ.get("BTC_STORE") or str(home() / "candles")
         folders = (source.replace(":", "-"), symbol.replace("/", "-").replace(":", "_"))
         try:
@@ -46,19 +44,21 @@ class CandleStore:
         except (ImportError, ValueError) as error:
             raise InputError(f"BTC_STORE: cannot open {address!r} ({error})") from error
         self.source, self.symbol = source, symbol
-        self.schema, self.step = candle_schema(symbol), step
+        self.schema = candle_schema(symbol)
         self.folder = "/".join([root.rstrip("/"), *folders])
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other writers on this machine waiting; ends with the process, however it ends."""
-        if not isinstance(self._files, LocalFileSystem):
-            yield
-            return
-        path = Path(self.folder)
-        path.mkdir(parents=True, exist_ok=True)
-        with (path / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        """Keep other writers on this machine waiting; ends with the process, however it ends.
+
+        An object store knows no locks: its lock is a file under BTC_HOME, so that writers on other
+        machines are not kept waiting.
+        """
+        if isinstance(self._files, LocalFileSystem):
+            path = Path(self.folder) / ".lock"
+        else:
+            path = home() / "locks" / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', self.folder)}.lock"
+        with locked(path):
             yield
 
     def read(self) -> pa.Table:
@@ -78,7 +78,7 @@ class CandleStore:
 
         Raises BadRows for rows that cannot be candles.
         """
-        check_table(table, self.step)
+        check_table(table)
         old = dict(_by_year(stored))
         for year, part in _by_year(table):
             if year not in old or not old[year].equals(part):
@@ -101,7 +101,7 @@ class CandleStore:
         table = self._read(path, self.schema)
         years = table["open_time"].to_numpy().astype("datetime64[Y]")
         try:
-            check_table(table, self.step)
+            check_table(table)
         except BadRows as error:
             raise _unusable(path, str(error)) from error
         if not len(years) or not (years == np.datetime64(path.split("/year=")[-1][:4])).all():

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+
+from models.data.store_table import candle_schema
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
@@ -23,6 +26,12 @@ def made_candles(first: str, n_days: int, seed: int = 1) -> pd.DataFrame:
     volume = np.round(rng.gamma(4, 500, n_days) + 1, 8)
     columns = {"open": open_, "high": high, "low": low, "close": close, "volume": volume}
     return pd.DataFrame({"open_time": days} | columns)
+
+
+def table_of(frame: pd.DataFrame, symbol: str = "BTC/USD") -> pa.Table:
+    """The candle table of a frame that has every column."""
+    schema = candle_schema(symbol)
+    return pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
 
 
 def real_candles(name: str = "btc_usd_bitstamp_daily.csv") -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pytest
 
 from models.config.data import RepairPolicy
 from models.data.candles import check_candles, digest_candles, log_returns
+from models.data.sample import make_sample
 from models.errors import InputError
 
 NEWEST = dt.date(2020, 1, 31)
@@ -67,7 +68,7 @@ def test_clean_candles_pass_unchanged():
         (with_value("close", 2, -5.0), r"close is -5 on 2020-01-03"),
         (with_value("open", 30, np.nan), r"open is nan on 2020-01-31"),
         (with_value("high", 0, np.inf), r"high is inf on 2020-01-01"),
-        (with_value("low", [3, 7], -np.inf), r"low is -inf on 2020-01-04, and 1 more"),
+        (with_value("low", [3, 7], -np.inf), r"low is -inf on 2020-01-04, 2020-01-08: expected"),
         (with_value("volume", 4, -1.0), r"volume is -1 on 2020-01-05"),
         (with_value("volume", 4, np.nan), r"volume is nan on 2020-01-05"),
         (with_value("high", 5, 1.0), r"high < low on 2020-01-06"),
@@ -191,6 +192,46 @@ def test_odd_but_usable_candles_are_warned_of(candles, kind, days):
     assert findings[kind].days == days
     assert findings[kind].severity == "warning"
     assert days[0] in findings[kind].message
+
+
+@pytest.mark.parametrize(
+    ("n", "n_outside", "severity"),
+    [
+        (31, 4, "warning"),
+        (31, 5, "error"),
+        (501, 5, "warning"),
+        (499, 5, "error"),
+        (700, 8, "error"),
+    ],
+)
+def test_closes_outside_the_range_are_an_error_where_they_are_many(n, n_outside, severity):
+    """More than 1 % of the days, and at least 5."""
+    candles = make_candles(n)
+    candles.loc[: n_outside - 1, "close"] = 50.0
+    newest = candles["open_time"].iloc[-1].date()
+    if severity == "warning":
+        found = {f.kind: f for f in check(candles, as_of=newest, newest_closed=newest).findings}
+        assert len(found["close_outside_range"].days) == n_outside
+        return
+    with pytest.raises(InputError, match=f"{n_outside} of {n} days.*something else") as refusal:
+        check(candles, as_of=newest, newest_closed=newest)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_close_column_that_holds_the_volume_is_refused():
+    candles = make_candles()
+    candles["close"], candles["volume"] = 8_000.0 + np.arange(31) % 7, candles["close"]
+    with pytest.raises(InputError, match=r"close outside the day's low to high .* the volume"):
+        check(candles)
+
+
+def test_exchanged_names_of_open_and_close_are_seen():
+    days = make_sample(NEWEST, n_days=60)
+    check(days)
+    swapped = days.rename(columns={"open": "close", "close": "open"})
+    with pytest.raises(InputError, match="open and close are swapped"):
+        check(swapped)
+    check(swapped.tail(10))  # too few to know
 
 
 def test_outliers_are_measured_by_the_median_absolute_deviation():

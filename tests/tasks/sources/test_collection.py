@@ -15,7 +15,7 @@ import pytest
 
 from models.config.data import Ingestion
 from models.data.crosscheck import QUARANTINE_SCHEMA
-from models.data.store_table import REVISION_SCHEMA, digest_table, frame_from_table
+from models.data.store_table import REVISION_SCHEMA, frame_from_table
 from models.errors import SourceError
 from tasks.sources.collection import Collected, collect_candles
 from tasks.sources.exchange import ExchangeClient
@@ -30,7 +30,7 @@ DAY = dt.timedelta(days=1)
 KILLED = """
 import datetime as dt, os, signal, sys
 import pyarrow.parquet as pq
-from models.config import Ingestion
+from models.config.data import Ingestion
 from tasks.sources.collection import collect_candles
 url, day, n = sys.argv[1], dt.date.fromisoformat(sys.argv[2]), int(sys.argv[3])
 write, begun = pq.write_table, []
@@ -231,7 +231,7 @@ def test_a_replayed_day_sees_what_that_day_saw(exchange):
     collect(exchange)
     policy = Ingestion(exchange_url=exchange.url)
     again = collect_candles("exchange:bitstamp", "BTC/USD", exchange_now.date() - DAY, policy)
-    assert digest_table(again.candles) == digest_table(newest.candles)
+    assert again.candles.equals(newest.candles)
     pd.testing.assert_frame_equal(stored(), served(exchange))
 
 

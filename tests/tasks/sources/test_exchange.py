@@ -11,13 +11,13 @@ import pytest
 from prefect.blocks.system import Secret
 
 from models.config.data import Ingestion
-from models.data.store_table import frame_from_table, merge_candles, table_from_frame
+from models.data.store_table import frame_from_table, merge_candles
 from models.errors import InputError, SourceError
 from tasks.sources.auto import resolve_auto
 from tasks.sources.exchange import ExchangeClient, read_keys
 from tests.replay.exchange import ReplayExchange
 from tests.replay.faults import KINDS, ROW_FAULTS
-from tests.replay.market import SHARED, at, made_candles, real_candles
+from tests.replay.market import SHARED, at, made_candles, real_candles, table_of
 
 VENUES = {
     "bitstamp": "BTC/USD",
@@ -258,7 +258,7 @@ def test_the_real_history_comes_back_exactly(venue, name):
     with ReplayExchange(history, at("2025-01-01")) as replay:
         found = fetch(client(replay, venue), dt.date(2011, 1, 1), dt.date(2024, 12, 31))
     pd.testing.assert_frame_equal(found, history)
-    assert table_from_frame(history, "BTC/USD").num_rows == len(found)
+    assert table_of(history, "BTC/USD").num_rows == len(found)
 
 
 def test_every_fault_of_rows_is_known_to_the_server():

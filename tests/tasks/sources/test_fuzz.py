@@ -14,12 +14,12 @@ import requests
 from models.config.data import Ingestion, RepairPolicy
 from models.data.candles import check_candles
 from models.data.csv_format import parse_csv
-from models.data.store_table import check_table, table_from_frame
+from models.data.store_table import check_table
 from models.errors import InputError, SourceError
 from tasks.sources.collection import collect_candles
 from tasks.sources.exchange import ExchangeClient
 from tasks.storage.candle_store import CandleStore
-from tests.replay.market import at, made_candles
+from tests.replay.market import at, made_candles, table_of
 from tests.replay.venues import VENUES, served
 
 N_CASES = 200
@@ -103,7 +103,7 @@ def test_damaged_replies_give_valid_candles_or_one_line(
     name = venue.__name__
     symbol = SYMBOLS.get(name, "BTC/USD")
     store = CandleStore(f"exchange:{name}", symbol)
-    kept = table_from_frame(CANDLES[:20], symbol)
+    kept = table_of(CANDLES[:20], symbol)
     store.write(kept, kept.slice(0, 0))
     markets = venue(ROWS, MARKET_PATHS[name], {})
     candles = venue(ROWS, *QUERIES[name])

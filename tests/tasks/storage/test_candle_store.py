@@ -8,12 +8,12 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
 
-from models.data.store_table import REVISION_SCHEMA, find_revisions, merge_candles, table_from_frame
+from models.data.store_table import REVISION_SCHEMA, find_revisions, merge_candles
 from models.errors import InputError
 from tasks.storage.candle_store import REVISIONS, CandleStore, list_stores
-from tests.replay.market import made_candles
+from tests.replay.market import made_candles, table_of
 
-TABLE = table_from_frame(made_candles("2022-11-01", 100), "BTC/USD")
+TABLE = table_of(made_candles("2022-11-01", 100), "BTC/USD")
 EMPTY = TABLE.slice(0, 0)
 
 
@@ -42,7 +42,7 @@ def test_what_is_written_is_read_and_laid_out_by_year(store, tmp_path):
 def test_only_years_that_differ_are_written(store, tmp_path):
     store.write(TABLE, EMPTY)
     os.utime(tmp_path / "candles/exchange-bitstamp/BTC-USD/year=2022/candles.parquet", (1, 1))
-    more = merge_candles(TABLE, table_from_frame(made_candles("2023-02-09", 5), "BTC/USD"))
+    more = merge_candles(TABLE, table_of(made_candles("2023-02-09", 5), "BTC/USD"))
     store.write(more, TABLE)
     assert store.read().equals(more)
     kept = tmp_path / "candles/exchange-bitstamp/BTC-USD/year=2022/candles.parquet"
@@ -56,7 +56,7 @@ def test_the_same_candles_give_the_same_bytes(tmp_path):
 
 
 def test_a_log_takes_a_row_once(store):
-    changed = table_from_frame(made_candles("2022-11-01", 3, seed=2), "BTC/USD")
+    changed = table_of(made_candles("2022-11-01", 3, seed=2), "BTC/USD")
     first = find_revisions(TABLE, changed, TABLE["open_time"][-1].as_py().date())
     store.append_log(REVISIONS, first)
     store.append_log(REVISIONS, first)
