@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: run test check bench lock setup up clean
+.PHONY: run test check soak bench lock setup up clean
 
 run: $(READY)  ## Retrain: candles of the default exchange, or the synthetic sample, to report
 	@$(BIN)/btc retrain --source auto
@@ -20,6 +20,9 @@ check: $(READY)  ## Format, lint, types, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(PYTEST) -m "not server and not slow"
+
+soak: $(READY)  ## The long tests: minutes each
+	$(PYTEST) -m soak
 
 bench: $(READY)  ## Measure speed and memory; DATA=path/to/BTC-USD.csv for real prices
 	$(BIN)/python -m bench $(if $(DATA),--data $(DATA))

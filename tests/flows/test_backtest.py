@@ -124,7 +124,6 @@ def test_a_dask_cluster_gives_the_same_numbers(
         (("--start", "yesterday"), "expected a day as YYYY-MM-DD"),
         (("--start", "2030-01-01", "--end", "2029-01-01"), "end: expected"),
         (("--runner", "cluster"), "expected processes or dask"),
-        (("--companions", "."), "expected a folder with .csv files"),
         (("--horizon", "0"), "horizon"),
     ],
 )

@@ -1,10 +1,8 @@
-"""A retrain with an exogenous series and a companion, from the options to the served model."""
+"""A retrain with an exogenous series, from the options to the served model."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from models.config.flows import RetrainConfig
-from models.data.sample import make_sample
-from models.scoring.promotion import predict_twin
+from models.forecasters.walk_forward import predict_holdout
 from tests.flows.conftest import QUICK, Run
 from tests.servers import btc, environment
 
@@ -39,7 +36,7 @@ def mood(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def taught(retrain: Callable[..., Run], mood: Path) -> Run:
     series = f"{{name: mood, path: {mood}, before: 50}}"
-    return retrain(*ASKED, "--exogenous", series, "--companions", "sample:planted")
+    return retrain(*ASKED, "--exogenous", series)
 
 
 @pytest.fixture
@@ -50,11 +47,6 @@ def client(taught: Run) -> MlflowClient:
 def snapshot_of(run: Run) -> pd.DataFrame:
     folder = run.home / "snapshots" / run.summary["snapshot_hash"]
     return pd.read_parquet(folder / "candles.parquet")
-
-
-def companion_of(run: Run) -> Path:
-    [path] = (run.home / "companions").glob("*.parquet")
-    return path
 
 
 def test_the_snapshot_holds_what_was_public_on_each_day(taught: Run) -> None:
@@ -69,33 +61,25 @@ def test_the_snapshot_holds_what_was_public_on_each_day(taught: Run) -> None:
     assert any(text.startswith("mood begins on 2018-02-01") for text in messages)
 
 
-def test_what_taught_is_recorded_by_its_hash(taught: Run, client: MlflowClient) -> None:
+def test_the_series_is_recorded_with_the_run(taught: Run, client: MlflowClient) -> None:
     run = client.get_run(taught.summary["run_id"])
-    used = {
-        item.tags[0].value: {tag.key: tag.value for tag in item.tags}["sha256"]
-        for item in run.inputs.dataset_inputs
-    }
-    assert len(used) == 2
-    hashes = {tag.value for item in run.inputs.dataset_inputs for tag in item.tags}
-    companion = companion_of(taught).stem
-    assert {taught.summary["snapshot_hash"], companion, "training", "companion"} <= hashes
-    assert json.loads(run.data.tags["companions"]) == {"sample:planted (SYNTHETIC)": companion}
+    [used] = run.inputs.dataset_inputs
+    assert taught.summary["snapshot_hash"] in {tag.value for tag in used.tags}
     assert "mood" in run.data.params["exogenous"]
-    assert "companions" in taught.summary["seconds"]
 
 
-def test_the_run_is_the_twin_of_its_recipe_bit_for_bit(taught: Run) -> None:
+def test_the_run_is_the_holdout_of_its_recipe_bit_for_bit(taught: Run) -> None:
     """What the flow trained in its process is what the same inputs give in this one."""
     config = RetrainConfig.model_validate(taught.summary["config"])
-    friend = pd.read_parquet(companion_of(taught))
     candles = snapshot_of(taught)
-    again = predict_twin(config.recipe, candles, config.judging, companions=[friend])
+    again = predict_holdout(config.recipe, candles, config.judging)
     found = pd.read_parquet(taught.summary["artifacts"]["predictions"])
     mine = found[found["model"] == "gru"].reset_index(drop=True)
     columns = [name for name in again if name.startswith("q")]
     assert mine[columns].to_numpy().tobytes() == again[columns].to_numpy().tobytes()
-    alone = predict_twin(config.recipe, candles, config.judging)
-    assert alone[columns].to_numpy().tobytes() != again[columns].to_numpy().tobytes()
+    without = candles.assign(**{FEATURE: candles[FEATURE].to_numpy()[::-1]})
+    other = predict_holdout(config.recipe, without, config.judging)
+    assert other[columns].to_numpy().tobytes() != again[columns].to_numpy().tobytes()
 
 
 def test_the_registered_model_asks_for_the_series(taught: Run) -> None:
@@ -111,23 +95,19 @@ def test_the_registered_model_asks_for_the_series(taught: Run) -> None:
         model.predict(candles.drop(columns=FEATURE))
 
 
-def test_the_same_retrain_is_not_done_twice_and_other_companions_are_another(
-    taught: Run, retrain: Callable[..., Run], mood: Path, prefect_api: str
+def test_the_same_retrain_is_not_done_twice(
+    taught: Run, retrain: Callable[..., Run], mood: Path
 ) -> None:
     series = f"{{name: mood, path: {mood}, before: 50}}"
-    again = retrain(
-        *ASKED, "--exogenous", series, "--companions", "sample:planted", home=taught.home
-    )
+    again = retrain(*ASKED, "--exogenous", series, home=taught.home)
     assert again.summary["model_version"] == taught.summary["model_version"]
     assert not any(line.startswith("train") for line in again.stderr.splitlines())
-    other = retrain(*ASKED, "--exogenous", series, home=taught.home)
-    assert other.summary["model_version"] == "2"
-    assert other.summary["snapshot_hash"] == taught.summary["snapshot_hash"]
-    # The champion learned from a companion: another recipe, compared as it was taught.
-    [reason] = other.summary["decision"]["reasons"]
-    scores = re.findall(r"[0-9.]+(?= bp)", reason)
-    assert "version 1" in reason and len(scores) == 2 and scores[0] != scores[1]
 
+
+def test_a_forecast_needs_the_series_that_the_champion_reads(
+    taught: Run, mood: Path, prefect_api: str
+) -> None:
+    series = f"{{name: mood, path: {mood}, before: 50}}"
     env = environment(taught.home, PREFECT_API_URL=prefect_api)
     plain = ("forecast", "--source", "sample", "--as-of", "2025-06-30")
     refused = btc(*plain, env=env, cwd=taught.home)
@@ -135,13 +115,3 @@ def test_the_same_retrain_is_not_done_twice_and_other_companions_are_another(
     assert f"reads {FEATURE}, which these candles lack" in refused.stderr.splitlines()[-1]
     given = btc(*plain, "--exogenous", series, env=env, cwd=taught.home)
     assert given.returncode == 0, given.stderr
-
-
-def test_real_candles_are_not_trained_with_made_up_ones(tmp_path: Path, prefect_api: str) -> None:
-    path = tmp_path / "x.csv"
-    make_sample(dt.date(2025, 6, 30)).rename(columns={"open_time": "date"}).to_csv(path)
-    env = environment(tmp_path, PREFECT_API_URL=prefect_api)
-    asked = ("--source", f"csv:{path}", "--as-of", "2025-06-30", "--companions", "sample")
-    done = btc("retrain", *asked, env=env, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "companion sample: its candles are made up" in done.stderr.splitlines()[-1]

@@ -23,8 +23,8 @@ from tests.servers import BIN, REPO, environment, free_port, running, wait_for
 pytestmark = pytest.mark.server
 
 STAGES = [
-    "ingest", "validate", "snapshot", "scale", "window", "start", "train", "evaluate", "refit",
-    "register", "decide", "report", "promote", "forecast", "score",
+    "ingest", "validate", "snapshot", "scale", "window", "train", "evaluate", "refit",
+    "register", "rival", "decide", "report", "promote", "forecast", "score",
 ]  # fmt: skip
 SMALL_ASSIGNMENT = ("--set", "units=4", "--set", "dense_units=4", "--set", "epochs=1")
 PLOTS = {"loss.png", "prices.png", "recent.png", "residuals.png", "reliability.png"}

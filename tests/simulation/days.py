@@ -25,8 +25,8 @@ RECIPE = {
     "features": ["log_return"],
     "units": 2,
     "lookback": 5,
-    "epochs": 1,
     "horizon": 3,
+    "training": {"epochs": 1},
 }
 # Every sixth day another recipe comes and goes, so that promotions are decided too.
 OTHER = RECIPE | {"units": 1}
@@ -55,6 +55,8 @@ class Days:
     def run_at_once(self, number: int, n: int, kill: str | None = None) -> list[int]:
         """Run day `number` in `n` processes started together; returns their exit statuses."""
         csv = write_candles(self.home, number)
+        for path in self.home.glob("last-*.json"):
+            path.unlink()
         recipe = OTHER if number % 6 == 5 else RECIPE
         job = {
             "home": str(self.home),

@@ -14,7 +14,9 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 # Where each "in" point lies: the function inside the stage that is run, and then no more.
@@ -22,33 +24,38 @@ INSIDE = {
     "in ingest": "tasks.ingest.write_frame",
     "in validate": "tasks.validate.check_candles",
     "in snapshot": "tasks.snapshot.write_frame",
-    "in scale": "tasks.scale.fit_scalers",
+    "in scale": "tasks.scale.prepare",
     "in window": "tasks.window.check_windows",
     "in train": "tasks.train.fit_forecaster",
     "in evaluate": "tasks.evaluate.write_frame",
-    "in refit": "tasks.train.fit_serving",
+    "in refit": "tasks.refit.fit_forecaster",
     "in register": "tasks.register._log_values",
     "in register, model logged": "tasks.register.digest_model",
     "in register, version there": "tasks.register._register_version",
+    "in rival": "tasks.rival.find_champion",
     "in decide": "tasks.decide.decide",
-    "in decide, decided": "tasks.decide._decide",
+    "in decide, decided": "tasks.decide._publish",
     "in report": "tasks.report._write_report",
     "in report, run ended": "tasks.report._log_to_mlflow",
     "in promote, move begun": "tasks.registry.versions._add_history",
-    "in promote, alias moved": "tasks.decide.move_champion",
+    "in promote, alias moved": "tasks.promote.move_champion",
     "in forecast": "tasks.forecast.load_version",
     "in forecast, stored": "tasks.forecast.record_forecasts",
     "in score, not committed": "tasks.storage.ledger.score_forecasts",
     "in score": "tasks.forecast.score_due",
 }
-# The stages in their order, and the names of their functions.
+# The stages in their order, and the names of their functions where they differ.
 STAGES = {
-    name: name
-    for name in ("ingest", "validate", "snapshot", "scale", "window", "start", "train", "evaluate")
-} | {
-    "start": "find_start",
+    "ingest": "ingest",
+    "validate": "validate",
+    "snapshot": "snapshot",
+    "scale": "scale",
+    "window": "window",
+    "train": "train",
+    "evaluate": "evaluate",
     "refit": "refit",
     "register": "register",
+    "rival": "rival",
     "decide": "decide_on",
     "report": "report",
     "promote": "promote",
@@ -99,18 +106,23 @@ def arm(point: str) -> None:
     die_after(getattr(retrain, name, None) or getattr(closing, name), "fn")
 
 
-def skip_training() -> None:
-    """Leave the networks untrained: what is tested here is state, and training takes seconds."""
+def skip_training(before_fit: Callable[[], None]) -> None:
+    """Leave the networks untrained: what is tested here is state, and training takes seconds.
+
+    Where a network would be trained, `before_fit` is called.
+    """
     import numpy as np
 
-    import models.scoring.promotion
+    import models.forecasters.walk_forward
+    import tasks.refit
+    import tasks.report
     import tasks.train
     from models.forecasters.forecaster import Forecaster
     from models.learning.network import build_network
 
-    def fake_fit(  # type: ignore[no-untyped-def]
-        recipe, names, windows, scalers, close, on_epoch, **_
-    ):
+    def fake_fit(prepared, on_epoch=lambda epoch, losses: None):  # type: ignore[no-untyped-def]
+        before_fit()
+        recipe, names = prepared.recipe, prepared.feature_names
         network = build_network(recipe, len(names))
         generator = np.random.default_rng(recipe.seed)
         network.set_weights(
@@ -121,13 +133,11 @@ def skip_training() -> None:
         errors = 0.02 * recipe.units * steps[:, None] * 3 * spread
         on_epoch(1, {"loss": 1.0, "val_loss": 1.0})
         losses = {"loss": [1.0], "val_loss": [1.0]}
-        return Forecaster(recipe, names, scalers, network, errors), losses
+        return Forecaster(recipe, names, prepared.scalers, network, errors), losses
 
-    tasks.training.fit_forecaster = fake_fit
-    models.twin.fit_forecaster = fake_fit
-    import tasks.report
-
-    tasks.reporting.draw_plots = lambda *args: {}
+    for module in (tasks.train, tasks.refit, models.forecasters.walk_forward):
+        module.fit_forecaster = fake_fit  # type: ignore[attr-defined]
+    tasks.report.draw_plots = lambda *args: {}
 
 
 def run_day(job: dict, place: int) -> None:
@@ -135,7 +145,7 @@ def run_day(job: dict, place: int) -> None:
     import tasks.register
 
     # Somebody may commit while the days run.
-    tasks.registration.code_version = lambda: "simulated"
+    tasks.register.code_version = lambda: "simulated"
     from prefect.runtime import flow_run
 
     from flows.retrain import retrain
@@ -144,7 +154,15 @@ def run_day(job: dict, place: int) -> None:
     day = dt.date.fromisoformat(job["day"])
     clock = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(0, 20), tzinfo=dt.UTC)
     flow_run.scheduled_start_time = clock
-    skip_training()
+
+    def let_others_end() -> None:
+        """Of several processes at the same day, the one that trains is the last to end."""
+        deadline = time.monotonic() + 60
+        others = [Path(job["home"], f"last-{i}.json") for i in range(job["at_once"]) if i != place]
+        while not all(path.exists() for path in others) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    skip_training(let_others_end)
     if job["kill"]:
         arm(job["kill"])
     summary = retrain(RetrainConfig.model_validate(job["config"]))

@@ -16,12 +16,13 @@ import pytest
 
 from tests.servers import prefect_server
 from tests.simulation.days import FIRST_DAY, Days, end_state, start_runner
-from tests.simulation.runner import POINTS
+from tests.simulation.runner import INSIDE, POINTS
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(1500)]
-N_DAYS = 30
-# The days on which the kills fall, four each; another recipe has come and gone by then.
-N_KILLED_DAYS = 9
+# The days on which the kills fall; another recipe has come and gone by then.
+N_KILLED_DAYS = 8
+# Inside every stage, at its last place.
+FEW_POINTS = tuple({point.split(",")[0]: point for point in POINTS if point in INSIDE}.values())
 
 
 @pytest.fixture(scope="module")
@@ -40,31 +41,34 @@ def runner(
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """Thirty days that nothing disturbed: the days, their state now and on the way."""
+    """Days that nothing disturbed, their state at the end and on the way."""
 
+    n_days: int
     days: Days
     on_the_way: dict[str, Any]
     state: dict[str, Any]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[10, pytest.param(30, marks=pytest.mark.soak)])
 def undisturbed(
-    runner: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory
+    runner: subprocess.Popen[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Undisturbed:
     days = Days(runner, tmp_path_factory.mktemp("undisturbed"))
-    for number in range(N_DAYS):
+    for number in range(request.param):
         assert days.run(number) == 0
         if number == N_KILLED_DAYS - 1:
             on_the_way = end_state(days.home)
-    return Undisturbed(days, on_the_way, end_state(days.home))
+    return Undisturbed(request.param, days, on_the_way, end_state(days.home))
 
 
 def test_ledger_is_complete_and_every_closed_target_is_scored(undisturbed: Undisturbed) -> None:
     ledger = pd.DataFrame(undisturbed.state["ledger"])
-    assert len(ledger) == 3 * N_DAYS
+    assert len(ledger) == 3 * undisturbed.n_days
     assert not ledger.duplicated(["as_of", "target_date"]).any()
     assert set(ledger["kind"]) == {"live"}
-    last = (FIRST_DAY + dt.timedelta(days=N_DAYS - 1)).isoformat()
+    last = (FIRST_DAY + dt.timedelta(days=undisturbed.n_days - 1)).isoformat()
     closed = ledger["target_date"] <= last
     assert (ledger["crps_bp"] != "none").equals(closed)
     assert (ledger.loc[closed, "naive_crps_bp"].astype(float) > 0).all()
@@ -74,7 +78,7 @@ def test_each_day_has_one_version_whose_decision_is_what_the_alias_did(
     undisturbed: Undisturbed,
 ) -> None:
     state = undisturbed.state
-    assert [number for number, _ in state["versions"]] == list(range(1, N_DAYS + 1))
+    assert [number for number, _ in state["versions"]] == list(range(1, undisturbed.n_days + 1))
     assert all(tags["finished"] == "true" for _, tags in state["versions"])
     decided = [
         str(number)
@@ -82,18 +86,18 @@ def test_each_day_has_one_version_whose_decision_is_what_the_alias_did(
         if json.loads(tags["decision"])["action"] in ("promote", "refresh")
     ]
     assert [row["to_version"] for row in state["history"]] == decided
-    assert len(decided) > N_DAYS // 2
+    assert len(decided) > undisturbed.n_days // 2
     aliases = {alias: str(number) for alias, number in state["aliases"].items()}
-    assert aliases == {"champion": decided[-1], "challenger": str(N_DAYS)}
+    assert aliases == {"champion": decided[-1], "challenger": str(undisturbed.n_days)}
 
 
+@pytest.mark.parametrize("points", [FEW_POINTS, pytest.param(POINTS, marks=pytest.mark.soak)])
 def test_killed_days_end_as_undisturbed_ones(
-    runner: subprocess.Popen[str], undisturbed: Undisturbed, tmp_path: Path
+    points: tuple[str, ...], runner: subprocess.Popen[str], undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     days = Days(runner, tmp_path / "killed")
-    assert len(POINTS) >= 30
     for number in range(N_KILLED_DAYS):
-        for point in POINTS[number::N_KILLED_DAYS]:
+        for point in points[number::N_KILLED_DAYS]:
             assert days.run(number, kill=point) == -signal.SIGKILL, point
         assert days.run(number) == 0
     killed = end_state(days.home)
@@ -102,7 +106,7 @@ def test_killed_days_end_as_undisturbed_ones(
 
 
 def test_doing_a_day_again_changes_nothing(undisturbed: Undisturbed) -> None:
-    assert undisturbed.days.run(N_DAYS - 1) == 0
+    assert undisturbed.days.run(undisturbed.n_days - 1) == 0
     assert undisturbed.days.summary()["done_before"]
     assert end_state(undisturbed.days.home) == undisturbed.state
 
@@ -111,10 +115,10 @@ def test_of_two_retrains_at_once_one_does_the_day_and_the_other_says_so(
     undisturbed: Undisturbed,
 ) -> None:
     days = undisturbed.days
-    assert days.run_at_once(N_DAYS, 2) == [0, 0]
+    assert days.run_at_once(undisturbed.n_days, 2) == [0, 0]
     skipped, done = sorted((days.summary(place) for place in (0, 1)), key=len)
     assert skipped == {"skipped": "another retrain of BTC/USD is at work; this one ends"}
-    assert done["model_version"] == str(N_DAYS + 1)
+    assert done["model_version"] == str(undisturbed.n_days + 1)
     before, after = undisturbed.state, end_state(days.home)
     for part, n_more in (("versions", 1), ("runs", 1), ("snapshots", 1), ("ledger", 3)):
         assert len(after[part]) == len(before[part]) + n_more, part

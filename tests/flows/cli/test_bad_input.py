@@ -81,8 +81,6 @@ def no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--exogenous", "mood.csv"], ["exogenous.0", "expected NAME=PATH"]),
         (["--exogenous", "mood=no.csv"], ["exogenous mood", "cannot read the file 'no.csv'"]),
         (["--exogenous", "{name: mood, path: [}"], ["--exogenous: cannot read the value"]),
-        (["--set", "warm_start=newest"], ["recipe.warm_start", "champion", "received 'newest'"]),
-        (["--preset", "assignment", "--set", "warm_start=1"], ["reproduction starts cold"]),
         (["--config", "missing.yaml"], ["--config missing.yaml", "No such file"]),
         (["--json", "no/such/folder/x.json"], ["--json", "does not exist"]),
     ],
