@@ -24,7 +24,7 @@ prepare_environment()
 
 from models.config.flows import RetrainConfig  # noqa: E402
 from models.config.judging import Judging  # noqa: E402
-from models.config.recipe import Recipe  # noqa: E402
+from models.config.recipe import READS_BOTH_WAYS, Recipe  # noqa: E402
 from models.data.candles import digest_candles  # noqa: E402
 from models.data.sample import make_sample  # noqa: E402
 from models.forecasters.forecaster import Forecaster, fit_forecaster  # noqa: E402
@@ -63,7 +63,7 @@ def tiny_recipe() -> Callable[..., Recipe]:
             small |= {"members": 2}
         else:
             small |= {"head": "point"}
-        if target == "standardized_return" and not cell.startswith("bi"):
+        if target == "standardized_return" and not READS_BOTH_WAYS[cell]:
             training |= {"chunk_days": 40, "updates_per_epoch": 3}
         else:
             training |= {"batch_size": 64}

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 
 from models.config.data import Exogenous
-from models.config.recipe import DEFAULT_LEVELS, Cell, Target
+from models.config.recipe import DEFAULT_LEVELS, READS_BOTH_WAYS, Target
 from models.data.exogenous import join_series
 from models.forecasters.baselines import naive_quantiles
 from models.learning.features import FEATURES, make_features
 from models.learning.scaler import fit_scalers
 from models.learning.windows import make_targets
 
-CELLS, TARGETS = get_args(Cell), get_args(Target)
+CELLS, TARGETS = tuple(READS_BOTH_WAYS), get_args(Target)
 every_recipe = pytest.mark.parametrize(
     ("cell", "target"), [(cell, target) for cell in CELLS for target in TARGETS]
 )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from models.config.base import nearest
 from models.config.flows import RetrainConfig
+from models.config.recipe import Chunks, Windows
 from models.errors import InputError
 
 
@@ -42,19 +43,18 @@ def one_line(error: ValidationError) -> str:
     """Say what pydantic found in one line: key, expectation and what was received."""
     faults = []
     for fault in error.errors(include_url=False):
-        # Pydantic names the kind of training as if it were a key.
         parts = [str(part) for part in fault["loc"]]
-        key = ".".join(
-            p
-            for i, p in enumerate(parts)
-            if i == 0 or parts[i - 1] != "training" or p not in ("chunks", "windows")
-        )
+        # Pydantic names the kind of training as if it were a key.
+        at = parts.index("training") + 1 if "training" in parts else len(parts)
+        kind = parts.pop(at) if parts[at : at + 1] in (["chunks"], ["windows"]) else ""
+        key = ".".join(parts)
         message = fault["msg"].removeprefix("Value error, ")
         received = "" if isinstance(fault["input"], dict) else f", received {fault['input']!r}"
         hint = ""
         if fault["type"] == "extra_forbidden":
-            last = str(fault["loc"][-1])
-            message, received = "unknown key", nearest(last, _paths_by_leaf())
+            message = f"not a setting of training {kind!r}" if kind else "unknown key"
+            known = {"chunks": Chunks.model_fields, "windows": Windows.model_fields}.get(kind)
+            received = nearest(parts[-1], known or _paths_by_leaf())
         elif fault["type"] == "literal_error":
             hint = nearest(str(fault["input"]), _words(fault["ctx"]["expected"]))
             message, received = f"unknown value {fault['input']!r}", ""

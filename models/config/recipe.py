@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from models.config.base import Frozen, nearest
 
-Cell = Literal["rnn", "lstm", "gru", "bilstm", "bigru"]
+READS_BOTH_WAYS = {"rnn": False, "lstm": False, "gru": False, "bilstm": True, "bigru": True}
+"""Every recurrent cell by name, and whether it reads its window backwards too; what a network needs
+to know beside this is in models/learning/cells.py."""
+
 Target = Literal["standardized_return", "log_return", "price"]
 
 DEFAULT_FEATURES = (
@@ -105,7 +109,7 @@ class Recipe(Frozen):
 
     preset: str = "default"
     """Preset whose values stand wherever no other value is given here."""
-    cell: Cell = "gru"
+    cell: Annotated[str, Field(json_schema_extra={"enum": list(READS_BOTH_WAYS)})] = "gru"
     """Recurrent cell: rnn, lstm, gru, or a bidirectional lstm or gru."""
     units: int = Field(32, ge=1, le=1024)
     """Recurrent units per layer (and per direction)."""
@@ -180,7 +184,7 @@ class Recipe(Frozen):
         if filled.get("head") == "point":
             filled = {"members": 1, "blend": 0.0, "target": "log_return"} | filled
         # A bidirectional cell would see the days to come in a chunk, so it learns from windows.
-        both_ways = str(filled.get("cell")).startswith("bi")
+        both_ways = READS_BOTH_WAYS.get(str(filled.get("cell")), False)
         if both_ways:
             filled = {"members": 2} | filled
         training = filled.get("training", {})
@@ -189,6 +193,14 @@ class Recipe(Frozen):
             own = PRESETS[name].get("training", {}) if "training" in data else {}
             filled["training"] = {"kind": kind} | own | training
         return filled
+
+    @field_validator("cell")
+    @classmethod
+    def _cell_known(cls, value: str) -> str:
+        if value not in READS_BOTH_WAYS:
+            known = " or ".join(map(repr, READS_BOTH_WAYS))
+            raise PydanticKnownError("literal_error", {"expected": known})
+        return value
 
     @field_validator("features")
     @classmethod
@@ -227,7 +239,7 @@ class Recipe(Frozen):
                 "target: 'price' takes head 'point' and 'standardized_return' takes 'student_t', "
                 f"received {self.target!r} with {self.head!r}"
             )
-        if on_chunks and self.cell.startswith("bi"):
+        if on_chunks and READS_BOTH_WAYS[self.cell]:
             raise ValueError(
                 f"training: {self.cell!r} reads both ways and takes 'windows', received 'chunks'"
             )

@@ -15,13 +15,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.config.recipe import Chunks, Recipe
+from models.learning.cells import CELLS, run_layer
 from models.learning.network import INPUT_LIMIT
 from models.learning.student_t import N_PARAMETERS, negative_log_likelihood, step_weights
 
 Weights = list[NDArray[np.float32]]
 OnEpoch = Callable[[int, dict[str, float]], None]
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 GRADIENT_NORM = 1.0
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
@@ -84,16 +84,17 @@ def initial_weights(recipe: Recipe, n_features: int, seed: int) -> Weights:
     The head starts near the standard Student t that standardised returns follow.
     """
     rng = np.random.default_rng(seed)
-    units, gates = recipe.units, GATES[recipe.cell]
+    cell, units = CELLS[recipe.cell], recipe.units
+    columns = cell.gates * units
     weights: list[NDArray[np.float64]] = []
     for depth in range(recipe.layers):
         rows = units if depth else n_features
-        limit = np.sqrt(6 / (rows + gates * units))
-        squares = [np.linalg.qr(rng.normal(size=(units, units)))[0] for _ in range(gates)]
-        bias = np.zeros((2, gates * units) if recipe.cell == "gru" else gates * units)
-        if recipe.cell == "lstm":
-            bias[units : 2 * units] = 1.0
-        kernel = rng.uniform(-limit, limit, (rows, gates * units))
+        limit = np.sqrt(6 / (rows + columns))
+        squares = [np.linalg.qr(rng.normal(size=(units, units)))[0] for _ in range(cell.gates)]
+        bias = np.zeros(cell.bias_shape(units))
+        if cell.open_gate is not None:
+            bias[..., cell.open_gate * units : (cell.open_gate + 1) * units] = 1.0
+        kernel = rng.uniform(-limit, limit, (rows, columns))  # (n_inputs, gates * units)
         weights += [kernel, np.concatenate(squares, axis=1), bias]
     limit = 0.3 * np.sqrt(6 / (units + N_PARAMETERS))
     head = rng.uniform(-limit, limit, (units, recipe.horizon * N_PARAMETERS))
@@ -109,76 +110,22 @@ def run_members(
     `members` are their weights, in Keras' layout. What the Keras network gives, without the cost of
     its layers' calls, which is most of the time of a forecast for one day.
     """
+    # One array a layer's weight, (members, …).
     stacked = [tf.constant(np.stack(arrays)) for arrays in zip(*members, strict=True)]
     limited = tf.clip_by_value(tf.constant(x), -INPUT_LIMIT, INPUT_LIMIT)
-    states = tf.repeat(limited[None], len(members), axis=0)
+    states = tf.repeat(limited[None], len(members), axis=0)  # (members, n, lookback, n_features)
     for depth in range(recipe.layers):
-        states = run_layer(recipe.cell, states, stacked[3 * depth : 3 * depth + 3])
+        # (members, n, lookback, units)
+        states = run_layer(CELLS[recipe.cell], states, stacked[3 * depth : 3 * depth + 3])
     flat = tf.matmul(states[:, :, -1], stacked[-2]) + stacked[-1][:, None]
     outputs = tf.reshape(flat, [len(members), len(x), recipe.horizon, N_PARAMETERS])
-    return np.asarray(tf.transpose(outputs, [1, 0, 2, 3]))
-
-
-def run_layer(cell: str, x: tf.Tensor, weights: Sequence[tf.Tensor]) -> tf.Tensor:
-    """States (members, n, days, units) of one recurrent layer on x (members, n, days, n_inputs).
-
-    `weights` are kernel (members, n_inputs, gates), recurrent kernel (members, units, gates) and
-    bias (members, gates), for a GRU (members, 2, gates). The same as Keras' SimpleRNN, LSTM, and
-    GRU with `reset_after`.
-    """
-    kernel, recurrent, bias = weights
-    members, n, days, _ = x.shape
-    units = recurrent.shape[1]
-    input_bias = bias[:, 0] if cell == "gru" else bias
-    # Days first: the loop reads one day at a time.
-    rows = tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [members, days * n, x.shape[3]])
-    projected = tf.matmul(rows, kernel) + input_bias[:, None]
-    by_day = tf.transpose(tf.reshape(projected, [members, days, n, -1]), [1, 0, 2, 3])
-    step = {"rnn": _rnn_step, "lstm": _lstm_step, "gru": _gru_step}[cell]
-    inputs = tf.TensorArray(tf.float32, days).unstack(by_day)
-    states = tf.TensorArray(tf.float32, days, element_shape=[members, n, units])
-    zeros = tf.zeros([members, n, units])
-
-    def body(day, state, carry, states):  # type: ignore[no-untyped-def]
-        state, carry = step(inputs.read(day), state, carry, recurrent, bias)
-        return day + 1, state, carry, states.write(day, state)
-
-    *_, states = tf.while_loop(
-        lambda day, *_: day < days, body, (0, zeros, zeros, states), maximum_iterations=days
-    )
-    return tf.transpose(states.stack(), [1, 2, 0, 3])
-
-
-def _rnn_step(x, h, c, recurrent, bias):  # type: ignore[no-untyped-def]
-    return tf.tanh(x + tf.matmul(h, recurrent)), c
-
-
-def _lstm_step(x, h, c, recurrent, bias):  # type: ignore[no-untyped-def]
-    units = h.shape[-1]
-    z = x + tf.matmul(h, recurrent)
-    gates = tf.sigmoid(z)
-    candidate = tf.tanh(z[..., 2 * units : 3 * units])
-    c = gates[..., units : 2 * units] * c + gates[..., :units] * candidate
-    return gates[..., 3 * units :] * tf.tanh(c), c
-
-
-def _gru_step(x, h, c, recurrent, bias):  # type: ignore[no-untyped-def]
-    units = h.shape[-1]
-    inner = tf.matmul(h, recurrent) + bias[:, 1:]
-    gates = tf.sigmoid(x[..., : 2 * units] + inner[..., : 2 * units])
-    update, reset = gates[..., :units], gates[..., units:]
-    candidate = tf.tanh(x[..., 2 * units :] + reset * inner[..., 2 * units :])
-    return candidate + update * (h - candidate), c
+    return np.asarray(tf.transpose(outputs, [1, 0, 2, 3]))  # (n, members, horizon, 3)
 
 
 class _Batch:
     """Weights, optimiser and data of all members; `update` is one step of Adam for all."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        folds: Sequence[ChunkData],
-    ) -> None:
+    def __init__(self, recipe: Recipe, folds: Sequence[ChunkData]) -> None:
         self.recipe = recipe
         self.training = _chunks(recipe)
         self.folds = folds
@@ -190,8 +137,10 @@ class _Batch:
         self.squares = [tf.Variable(tf.zeros_like(v)) for v in self.variables]
         offsets = np.cumsum([0, *(len(fold.features) for fold in folds)])
         features = np.concatenate([fold.features for fold in folds])
-        # A row without features or target is never reached by a chunk of its origins.
-        self.features = tf.constant(np.nan_to_num(np.clip(features, -INPUT_LIMIT, INPUT_LIMIT)))
+        # No chunk reaches a row without features or targets.
+        limited = np.clip(features, -INPUT_LIMIT, INPUT_LIMIT)
+        # (days of all folds, n_features) and (days of all folds, horizon)
+        self.features = tf.constant(np.nan_to_num(limited))
         self.targets = tf.constant(np.nan_to_num(np.concatenate([fold.targets for fold in folds])))
         self.days = min([self.training.chunk_days, *(_usable_days(recipe, fold) for fold in folds)])
         if self.days <= recipe.lookback:
@@ -211,7 +160,7 @@ class _Batch:
         columns = [
             first
             + _place(self.recipe, fold, self.days, np.random.default_rng((seed, 2)).random(shape))
-            for first, fold in zip(offsets, self.folds, strict=False)
+            for first, fold in zip(offsets[:-1], self.folds, strict=True)
             for seed in seeds
         ]
         return np.stack(columns, axis=1).astype(np.int32)
@@ -223,6 +172,7 @@ class _Batch:
         rate = training.learning_rate * 0.5 * (1 + np.cos(np.pi * number / total))
         shape = (training.chunks_per_update, recipe.units)
         keep = 1 - recipe.dropout
+        # (members, chunks_per_update, units)
         masks = np.stack([rng.random(shape) < keep for rng in self.dropouts]) / keep
         correction = np.sqrt(1 - BETA_2 ** (number + 1)) / (1 - BETA_1 ** (number + 1))
         loss = self._step(
@@ -239,7 +189,9 @@ class _Batch:
         gradients = tape.gradient(total, self.variables)
         # Each member is clipped by its own norm: members must not know of each other.
         squared = [tf.reduce_sum(tf.square(g), range(1, len(g.shape))) for g in gradients]
-        shrink = tf.minimum(1.0, GRADIENT_NORM / (tf.sqrt(tf.add_n(squared)) + EPSILON))
+        shrink = tf.minimum(
+            1.0, GRADIENT_NORM / (tf.sqrt(tf.add_n(squared)) + EPSILON)
+        )  # (members,)
         for variable, gradient, momentum, square in zip(
             self.variables, gradients, self.momenta, self.squares, strict=True
         ):
@@ -257,19 +209,23 @@ class _Batch:
         `starts` (members, n): first rows of stretches of `days` days; `masks` (members, n, units)
         multiply the last states: variational dropout, one mask for a whole stretch.
         """
-        rows = starts[..., None] + tf.range(days)
-        states = tf.gather(self.features, rows)
+        cell, horizon = CELLS[self.recipe.cell], self.recipe.horizon
+        rows = starts[..., None] + tf.range(days)  # (members, n, days)
+        states = tf.gather(self.features, rows)  # (members, n, days, n_features)
         for depth in range(self.recipe.layers):
-            states = run_layer(self.recipe.cell, states, variables[3 * depth : 3 * depth + 3])
+            # (members, n, days, units)
+            states = run_layer(cell, states, variables[3 * depth : 3 * depth + 3])
         burn_in = self.recipe.lookback - 1
+        # From here on `days` counts those that carry a loss.
         states = states[:, :, burn_in:] * masks[:, :, None]
-        kernel, bias = variables[-2:]
+        kernel, bias = variables[-2:]  # (members, units, horizon * 3), (members, horizon * 3)
         members, n, days, units = states.shape
         flat = tf.matmul(tf.reshape(states, [members, n * days, units]), kernel) + bias[:, None]
-        outputs = tf.reshape(flat, [members, n, days, self.recipe.horizon, N_PARAMETERS])
-        targets = tf.gather(self.targets, rows[:, :, burn_in:])
-        losses = negative_log_likelihood(targets, outputs)
-        return tf.reduce_sum(tf.reduce_mean(losses, axis=[1, 2]) * self.step_weights, axis=-1)
+        outputs = tf.reshape(flat, [members, n, days, horizon, N_PARAMETERS])
+        targets = tf.gather(self.targets, rows[:, :, burn_in:])  # (members, n, days, horizon)
+        losses = negative_log_likelihood(targets, outputs)  # (members, n, days, horizon)
+        by_step = tf.reduce_mean(losses, axis=[1, 2])  # (members, horizon)
+        return tf.reduce_sum(by_step * self.step_weights, axis=-1)
 
     def validate(self, origins: range) -> float:
         """Mean loss of the first fold's members over `origins`, taken as one stretch."""

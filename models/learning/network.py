@@ -10,18 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config.recipe import Recipe
+from models.learning.cells import CELLS
 from models.learning.student_t import N_PARAMETERS
 
-# Standard deviations from the training mean beyond which an input counts as no more unusual.
+# Inputs are clipped to as many standard deviations around the training mean.
 INPUT_LIMIT = 5.0
-
-_LAYERS = {
-    "rnn": keras.layers.SimpleRNN,
-    "lstm": keras.layers.LSTM,
-    "gru": keras.layers.GRU,
-    "bilstm": keras.layers.LSTM,
-    "bigru": keras.layers.GRU,
-}
 
 
 def build_network(recipe: Recipe, n_features: int) -> keras.Model:
@@ -54,7 +47,7 @@ def _recurrent(
         sequences = depth < recipe.layers - 1
         name = _layer_name(recipe, depth, member)
         layer = _layer(recipe, seeds, return_sequences=sequences, name=name)
-        if recipe.cell.startswith("bi"):
+        if CELLS[recipe.cell].both_ways:
             # Given, since Keras' own copy of the layer would have the same seeds.
             back = _layer(
                 recipe, seeds, return_sequences=sequences, name=f"{name}_back", go_backwards=True
@@ -66,7 +59,7 @@ def _recurrent(
 
 
 def _layer(recipe: Recipe, seeds: Iterator[int], **more: Any) -> keras.layers.Layer:
-    return _LAYERS[recipe.cell](
+    return CELLS[recipe.cell].layer(
         recipe.units,
         kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
         recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),

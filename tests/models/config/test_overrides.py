@@ -9,6 +9,7 @@ import pytest
 
 from models.config.flows import RetrainConfig
 from models.config.overrides import make_config, parse_config
+from models.config.recipe import Chunks, Windows
 from models.errors import InputError
 
 
@@ -48,8 +49,6 @@ def test_every_last_part_is_the_key_of_one_section():
     [
         ("units=5", "units", 5),
         (" units =5", "units", 5),
-        ("learning_rate=1e-2", "learning_rate", 0.01),
-        ("shuffle=false", "shuffle", False),
         ("cell=gru", "cell", "gru"),
         ("features=[close, log_return]", "features", ("close", "log_return")),
         ("quantile_levels=[0.1, 0.5]", "quantile_levels", (0.1, 0.5)),
@@ -57,6 +56,28 @@ def test_every_last_part_is_the_key_of_one_section():
 )
 def test_values_have_the_type_of_their_key(assignment, key, value):
     assert getattr(make_config({}, [assignment]).recipe, key) == value
+
+
+@pytest.mark.parametrize(
+    ("assignments", "training"),
+    [
+        (["learning_rate=1e-2"], Chunks(learning_rate=0.01)),
+        (["training=windows", "shuffle=false"], Windows(shuffle=False)),
+        (["shuffle=false", "training.kind=windows"], Windows(shuffle=False)),
+        (["cell=bigru", "batch_size=64"], Windows(batch_size=64)),
+        (["recipe.training.chunk_days=99", "epochs=2"], Chunks(chunk_days=99, epochs=2)),
+    ],
+)
+def test_settings_of_the_training_are_reached_by_their_last_part(assignments, training):
+    assert make_config({}, assignments).recipe.training == training
+
+
+def test_a_setting_of_the_other_kind_of_training_is_told_apart():
+    text = refusal(assignments=["shuffle=false"])
+    assert "recipe.training.shuffle: not a setting of training 'chunks'" in text
+    assert "known: chunk_days, chunks_per_update, epochs" in text
+    text = refusal(assignments=["cell=bigru", "chunk_days=50"])
+    assert "recipe.training.chunk_days: not a setting of training 'windows'" in text
 
 
 def test_other_sections_are_reached_too():

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.config.recipe import Cell, Recipe, Target
+from models.config.recipe import READS_BOTH_WAYS, Recipe, Target
 from models.data.sample import make_sample
 from models.errors import InputError
 from models.forecasters.forecaster import BLEND_DAYS, fit_blend, load_forecaster
 from models.learning.windows import make_windows
 
-CELLS, TARGETS = get_args(Cell), get_args(Target)
+CELLS, TARGETS = tuple(READS_BOTH_WAYS), get_args(Target)
 
 
 @pytest.mark.slow

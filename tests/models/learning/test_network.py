@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import get_args
 
 import numpy as np
 import pytest
 
-from models.config.recipe import Cell, Recipe
+from models.config.recipe import READS_BOTH_WAYS, Recipe
 from models.learning.network import build_network
 
-CELLS = get_args(Cell)
+CELLS = tuple(READS_BOTH_WAYS)
 
 
 def sigmoid(x):
@@ -62,7 +61,7 @@ def predict_slowly(recipe, weights, x):
         last = depth == recipe.layers - 1
         forward = run(states, *[weights.pop(0) for _ in range(3)])
         outputs = [forward[-1] if last else forward]
-        if recipe.cell.startswith("bi"):
+        if READS_BOTH_WAYS[recipe.cell]:
             backward = run(states[::-1], *[weights.pop(0) for _ in range(3)])
             outputs.append(backward[-1] if last else backward[::-1])
         states = np.concatenate(outputs, axis=-1)
