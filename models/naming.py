@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.config.recipe import REPRODUCTION_LABEL
-from models.scoring.holdout import Evaluation
+
+if TYPE_CHECKING:
+    from models.scoring.holdout import Evaluation
 
 
 def model_name(symbol: str, synthetic: bool) -> str:

@@ -1,50 +1,107 @@
-"""`btc`: each command reads its options and calls a flow."""
+"""`btc`: the list of commands; each is imported only when it is called."""
 
 from __future__ import annotations
 
-import json
 import sys
-from importlib.metadata import version
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from typer.core import TyperCommand, TyperGroup
 
-from flows.cli import ledger as cli_ledger
-from flows.cli import registry as cli_registry
-from flows.cli.backtest import backtest
-from flows.cli.console import hushed_imports, print_forecast, print_summary, show_stages
-from flows.cli.data import data, ingest, settle_source
-from flows.cli.options import (
-    AsOfOption,
-    ConfigOption,
-    ExchangeUrlOption,
-    ExogenousOption,
-    JsonFileOption,
-    SetOption,
-    SourceOption,
-    check_writable,
-    make_request,
-)
-from models.config.overrides import parse_exogenous
-from models.config.recipe import PRESETS, REPRODUCTION_LABEL, Recipe
 from models.errors import InputError, RegistryError, SourceError
-from tasks.storage.files import write_text
-from tasks.storage.home import prepare_environment
+from tasks.storage.home import prepare_libraries
+
+COMMANDS = {
+    "retrain": (
+        "flows.cli.retrain:retrain",
+        "Retrain on all candles up to a day: judge, register and report the new model.",
+    ),
+    "forecast": (
+        "flows.cli.ledger:forecast",
+        "Forecast the next days with the champion, and score what was forecast before.",
+    ),
+    "backtest": (
+        "flows.cli.backtest:backtest",
+        "Forecast every day of a stretch as if it were live, and score recipes against baselines.",
+    ),
+    "presets": (
+        "flows.cli.retrain:presets",
+        "List the recipes that --preset knows, and what each sets.",
+    ),
+    "ingest": (
+        "flows.cli.data:ingest",
+        "Fetch the candles that are missing, check them, and store them.",
+    ),
+    "data": ("flows.cli.data:data", "Look at stored candles and snapshots."),
+    "ledger": (
+        "flows.cli.ledger:ledger_app",
+        "Show the live record: coverage, CRPS against naive and EWMA, streaks, verdict.",
+    ),
+    "models": (
+        "flows.cli.registry:models_app",
+        "List the versions with scores, decisions and aliases, or show one.",
+    ),
+    "promote": (
+        "flows.cli.registry:promote",
+        "Make a version the champion by hand, and pin it until `btc unpin`.",
+    ),
+    "rollback": (
+        "flows.cli.registry:rollback",
+        "Give the champion's place back to an earlier version, and pin it until `btc unpin`.",
+    ),
+    "pin": (
+        "flows.cli.registry:pin",
+        "Keep the champion where it is, whatever a retrain decides, until `btc unpin`.",
+    ),
+    "unpin": ("flows.cli.registry:unpin", "Let retrains move the champion again."),
+}
+"""Where each command is, and what the list of commands says of it: its docstring or help text."""
+
+
+class Commands(TyperGroup):
+    """The commands of the table; the list shows them without importing their modules."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {
+            name: TyperCommand(name=name, help=text) for name, (_, text) in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the command that is called; its name and the other arguments come with it."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load_command(str(name)), rest
+
+
+def load_command(name: str) -> Any:
+    """Import a command of the table."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    found = getattr(import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(add_completion=False)
+        found.command(name)(function)
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
+
+
+UsageError: Any = typer.BadParameter.__base__
+"""What Typer raises for a wrong option, argument or command; it exports only a subclass."""
 
 app = typer.Typer(
+    cls=Commands,
     help="The Bitcoin forecaster that retrains itself every day, judged honestly.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(ingest)
-app.add_typer(data, name="data")
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         print(f"btc-daily {version('btc-daily')}")
         raise typer.Exit
 
@@ -61,84 +118,27 @@ def _options(
     pass
 
 
-app.command()(backtest)
-
-
-@app.command()
-def retrain(
-    source: SourceOption = None,
-    as_of: AsOfOption = None,
-    cell: Annotated[
-        str | None, typer.Option(help="Recurrent cell: rnn, lstm, gru, bilstm or bigru.")
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Recipe to start from; `btc presets` lists them.")
-    ] = None,
-    exogenous: ExogenousOption = None,
-    exchange_url: ExchangeUrlOption = None,
-    config: ConfigOption = None,
-    assignments: SetOption = None,
-    json_file: JsonFileOption = None,
-) -> None:
-    """Retrain on all candles up to a day: judge, register and report the new model."""
-    options = {
-        "source": source,
-        "as_of": as_of,
-        "cell": cell,
-        "preset": preset,
-        "exogenous": parse_exogenous(exogenous),
-        "exchange_url": exchange_url,
-    }
-    checked = make_request(options, config, assignments)
-    check_writable("--json", json_file)
-    # Before TensorFlow is loaded and a Prefect server started; the flow checks the day again.
-    checked, note = settle_source(checked)
-    prepare_environment()
-    with hushed_imports():
-        from tasks.preflight import check_request
-    check_request(checked)
-    with hushed_imports():
-        from flows.retrain import retrain as flow
-        from models.naming import run_labels
-        from models.reporting.pages import metrics_table
-        from tasks.registry.connection import ui_command
-    show_stages()
-    summary = flow(checked)
-    if json_file:
-        write_text(json.dumps(summary, indent=2) + "\n", json_file)
-    if note:
-        print(f"\n{note}")
-    if "skipped" in summary:
-        print(summary["skipped"])
-        return
-    notes = run_labels(summary["synthetic"], summary["reproduction"])
-    print_summary(summary, metrics_table(summary), notes, ui_command())
-    print_forecast(summary["forecast"])
-
-
-@app.command()
-def presets() -> None:
-    """List the recipes that --preset knows, and what each sets."""
-    table = Table("preset", "cell", "what it changes from the default")
-    for name, changes in PRESETS.items():
-        recipe = Recipe(preset=name)
-        text = ", ".join(f"{key}={value}" for key, value in changes.items() if key != "cell")
-        label = f"[{REPRODUCTION_LABEL}] " if recipe.reproduction else ""
-        table.add_row(name, recipe.cell, f"{label}{text}".replace("[", r"\["))
-    Console().print(table)
-
-
-cli_registry.register_commands(app)
-cli_ledger.register_commands(app)
+def _say_usage(error: Any) -> int:
+    # Typer's way to end a group of commands without one: it has printed the help text already.
+    if type(error).__name__ != "NoArgsIsHelpError":
+        called = error.ctx.command_path if error.ctx else "btc"
+        text = " ".join(error.format_message().split()).rstrip(".")
+        print(f"btc: {text}; `{called} --help` shows what is known", file=sys.stderr)
+    return 2
 
 
 def main() -> None:
     """Run `btc`; exit with one line: 2 for what the user can mend, 1 for a service's failure."""
+    # Before anything can import TensorFlow, which reads these settings when it is imported.
+    prepare_libraries()
     try:
-        app()
+        code = app(prog_name="btc", standalone_mode=False)
+    except UsageError as error:
+        code = _say_usage(error)
     except InputError as error:
         print(f"btc: {error}", file=sys.stderr)
-        sys.exit(2)
+        code = 2
     except (SourceError, RegistryError) as error:
         print(f"btc: {error}", file=sys.stderr)
-        sys.exit(1)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

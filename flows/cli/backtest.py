@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 import os
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
-from flows.cli.console import StageLines, hushed_imports, show_stages
 from flows.cli.options import (
     ExogenousOption,
     JsonFileOption,
     SymbolOption,
     check_writable,
     split_names,
+    write_json,
 )
 from models.config.flows import BASELINE_NAMES, BacktestConfig
-from models.config.overrides import one_line, parse_exogenous
 from models.config.recipe import PRESETS
 from models.errors import InputError
-from tasks.storage.files import write_text
-from tasks.storage.home import prepare_environment
 
 DEFAULTS = BacktestConfig()
 
@@ -87,7 +80,7 @@ def backtest(
             "recipes": split_names(recipes),
             "baselines": split_names(baselines),
             "horizon": horizon,
-            "exogenous": parse_exogenous(exogenous) or (),
+            "exogenous": exogenous,
             "calibrate": calibrate,
             "seed": seed,
         }
@@ -95,6 +88,9 @@ def backtest(
     if runner not in ("processes", "dask"):
         raise InputError(f"--runner {runner}: expected processes or dask")
     check_writable("--json", json_file)
+    from flows.cli.console import StageLines, hushed_imports, show_stages
+    from tasks.storage.home import prepare_environment
+
     prepare_environment()
     with hushed_imports():
         from flows.backtest import backtest as flow
@@ -104,15 +100,19 @@ def backtest(
     logging.getLogger("prefect.flow_runs").addHandler(StageLines())
     task_runner = make_runner(runner, jobs or os.cpu_count() or 1, dask_address)  # type: ignore[arg-type]
     summary = flow.with_options(task_runner=task_runner)(config)
-    if json_file:
-        write_text(json.dumps(summary, indent=2) + "\n", json_file)
+    write_json(summary, json_file)
     _print_summary(summary, ui_command())
 
 
 def make_backtest_config(values: dict[str, Any]) -> BacktestConfig:
     """Check the options; raises InputError in one line."""
+    from pydantic import ValidationError
+
+    from models.config.overrides import one_line, parse_exogenous
+
+    series = parse_exogenous(values["exogenous"]) or ()
     try:
-        return BacktestConfig.model_validate(values)
+        return BacktestConfig.model_validate(values | {"exogenous": series})
     except ValidationError as error:
         raise InputError(one_line(error)) from error
 
@@ -125,6 +125,9 @@ def _day(name: str, text: str | None) -> dt.date | None:
 
 
 def _print_summary(summary: dict[str, Any], ui_command: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console(highlight=False, soft_wrap=True)
     label = "SYNTHETIC: " if summary["synthetic"] else ""
     for step in dict.fromkeys(("1", str(summary["config"]["horizon"]))):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+from tasks.storage.home import prepare_environment
+
+if TYPE_CHECKING:
+    from models.config.flows import RetrainConfig
 
 
 class StageLines(logging.Handler):
@@ -47,6 +53,30 @@ def hushed_imports() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def settle_source(config: RetrainConfig) -> tuple[RetrainConfig, str]:
+    """Replace the source auto by the one that it stands for now, and say so in a sentence."""
+    from models.data.calendar import newest_closed_day, resolve_as_of
+
+    newest_closed = newest_closed_day(dt.datetime.now(dt.UTC))
+    as_of = resolve_as_of(config.as_of, newest_closed)
+    if config.source != "auto":
+        return config, ""
+    from tasks.sources.auto import resolve_auto
+
+    source, note = resolve_auto(config.source, config.symbol, config.ingestion, as_of)
+    return config.model_copy(update={"source": source}), note
+
+
+def settle_request(config: RetrainConfig) -> tuple[RetrainConfig, str]:
+    """Settle the source, prepare the environment, and check all that needs no training."""
+    settled, note = settle_source(config)
+    prepare_environment()
+    with hushed_imports():
+        from tasks.preflight import check_request
+    check_request(settled)
+    return settled, note
 
 
 def print_summary(

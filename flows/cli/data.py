@@ -5,12 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pyarrow.compute as pc
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from flows.cli.options import (
     AsOfOption,
@@ -20,22 +17,14 @@ from flows.cli.options import (
     SourceOption,
     make_request,
 )
-from models.config.data import RepairPolicy
-from models.config.flows import RetrainConfig
-from models.data.calendar import newest_closed_day, resolve_as_of
-from models.data.candles import check_candles, digest_candles
-from models.data.crosscheck import QUARANTINE_SCHEMA
-from models.data.store_table import REVISION_SCHEMA, frame_from_table
 from models.errors import InputError
-from models.records import Fault, as_faults, report_rows
-from tasks.sources import fetch_candles
-from tasks.sources.auto import resolve_auto
-from tasks.storage.candle_store import QUARANTINE, REVISIONS, CandleStore, list_stores
-from tasks.storage.files import write_text
-from tasks.storage.home import check_home
-from tasks.storage.snapshots import list_snapshots
 
-data = typer.Typer(help="Look at stored candles and snapshots.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from tasks.storage.candle_store import CandleStore
+
+data = typer.Typer(
+    help="Look at stored candles and snapshots.", no_args_is_help=True, add_completion=False
+)
 
 StoredSource = Annotated[str, typer.Option(help="Source, if there are several: exchange:ID.")]
 StoredSymbol = Annotated[str, typer.Option(help="Symbol, if there are several: BTC/USD.")]
@@ -52,6 +41,14 @@ def ingest(
     """Fetch the candles that are missing, check them, and store them."""
     options = {"source": source, "symbol": symbol, "as_of": as_of, "exchange_url": exchange_url}
     wanted = make_request(options, config, assignments, defaults={"source": "auto"})
+    from flows.cli.console import settle_source
+    from models.data.calendar import newest_closed_day, resolve_as_of
+    from models.data.candles import check_candles, digest_candles
+    from models.records import as_faults, report_rows
+    from tasks.sources import fetch_candles
+    from tasks.storage.candle_store import CandleStore
+    from tasks.storage.home import check_home
+
     check_home()
     wanted, note = settle_source(wanted)
     newest_closed = newest_closed_day(dt.datetime.now(dt.UTC))
@@ -73,14 +70,6 @@ def ingest(
         print(f"{row['severity']}: {row['finding']}")
 
 
-def settle_source(config: RetrainConfig) -> tuple[RetrainConfig, str]:
-    """Replace the source auto by the one that it stands for now, and say so in a sentence."""
-    newest_closed = newest_closed_day(dt.datetime.now(dt.UTC))
-    as_of = resolve_as_of(config.as_of, newest_closed)
-    source, note = resolve_auto(config.source, config.symbol, config.ingestion, as_of)
-    return config.model_copy(update={"source": source}), note
-
-
 @data.command()
 def show(
     source: StoredSource = "",
@@ -88,6 +77,10 @@ def show(
     last: Annotated[int, typer.Option(min=0, help="How many of the newest days to list.")] = 5,
 ) -> None:
     """Show what is stored: how much, the newest candles, and the newest revisions."""
+    from models.data.crosscheck import QUARANTINE_SCHEMA
+    from models.data.store_table import REVISION_SCHEMA
+    from tasks.storage.candle_store import QUARANTINE, REVISIONS
+
     for store in _chosen(source, symbol):
         candles = store.read()
         revisions = store.read_log(REVISIONS, REVISION_SCHEMA)
@@ -113,6 +106,12 @@ def _cell(value: object) -> str:
 @data.command()
 def check(source: StoredSource = "", symbol: StoredSymbol = "") -> None:
     """Check stored candles as a retrain would; exit with 2 if it would refuse them."""
+    from models.config.data import RepairPolicy
+    from models.data.calendar import newest_closed_day
+    from models.data.candles import check_candles
+    from models.data.store_table import frame_from_table
+    from models.records import Fault, as_faults, report_rows
+
     today = newest_closed_day(dt.datetime.now(dt.UTC))
     refused = []
     for store in _chosen(source, symbol):
@@ -132,6 +131,8 @@ def check(source: StoredSource = "", symbol: StoredSymbol = "") -> None:
 @data.command()
 def snapshots() -> None:
     """List the snapshots that retrains made, with their hashes, checked again now."""
+    from tasks.storage.snapshots import list_snapshots
+
     found = list_snapshots()
     if not found:
         raise InputError("no snapshots yet: run `btc retrain` first")
@@ -157,6 +158,11 @@ def export(
     symbol: StoredSymbol = "",
 ) -> None:
     """Write one store's candles as CSV: date,open,high,low,close,volume."""
+    import pyarrow.compute as pc
+
+    from models.data.store_table import frame_from_table
+    from tasks.storage.files import write_text
+
     stores = _chosen(source, symbol)
     if len(stores) > 1:
         names = ", ".join(f"{store.source} {store.symbol}" for store in stores)
@@ -173,6 +179,8 @@ def export(
 
 
 def _chosen(source: str, symbol: str) -> list[CandleStore]:
+    from tasks.storage.candle_store import list_stores
+
     stores = list_stores()
     if not stores:
         raise InputError("no candles are stored yet: run `btc ingest --source exchange:bitstamp`")
@@ -186,6 +194,9 @@ def _chosen(source: str, symbol: str) -> list[CandleStore]:
 
 
 def _print_table(names: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(*names)
     for row in rows:
         table.add_row(*map(str, row))

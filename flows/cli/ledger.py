@@ -7,11 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from flows.cli.console import hushed_imports, print_forecast, show_stages
-from flows.cli.data import settle_source
 from flows.cli.options import (
     AsOfOption,
     ConfigOption,
@@ -24,23 +20,15 @@ from flows.cli.options import (
     SyntheticOption,
     check_writable,
     make_request,
+    write_json,
 )
-from models.config.overrides import parse_exogenous
 from models.errors import InputError
-from models.naming import model_name
-from tasks.storage.files import write_text
-from tasks.storage.home import prepare_environment
 
 ledger_app = typer.Typer(
     help="Show the live record: coverage, CRPS against naive and EWMA, streaks, verdict.",
     invoke_without_command=True,
+    add_completion=False,
 )
-
-
-def register_commands(app: typer.Typer) -> None:
-    """Add the commands of forecast and ledger to `btc`."""
-    app.command()(forecast)
-    app.add_typer(ledger_app, name="ledger")
 
 
 def forecast(
@@ -58,28 +46,26 @@ def forecast(
     ] = None,
 ) -> None:
     """Forecast the next days with the champion, and score what was forecast before."""
-    options = {"source": source, "as_of": as_of, "exogenous": parse_exogenous(exogenous)}
-    checked = make_request(options, config, assignments)
+    options = {"source": source, "as_of": as_of, "exogenous": exogenous}
+    asked = make_request(options, config, assignments)
     for option, path in (("--json", json_file), ("--csv", csv_file)):
         check_writable(option, path)
-    checked, note = settle_source(checked)
-    prepare_environment()
-    with hushed_imports():
-        from tasks.preflight import check_request
-    check_request(checked)
+    from flows.cli.console import hushed_imports, print_forecast, settle_request, show_stages
+
+    checked, note = settle_request(asked)
     with hushed_imports():
         import pandas as pd
 
         from flows.forecast import forecast as flow
+        from tasks.storage.files import write_text
     show_stages()
     summary = flow(checked, below)
+    write_json(summary, json_file)
     if note:
         print(f"\n{note}")
     if "skipped" in summary:
         print(summary["skipped"])
         return
-    if json_file:
-        write_text(json.dumps(summary, indent=2) + "\n", json_file)
     if csv_file:
         write_text(pd.DataFrame(summary["rows"]).to_csv(index=False), csv_file)
     print_forecast(summary)
@@ -95,8 +81,7 @@ def show_ledger(
     """Show how good the live forecasts were."""
     if context.invoked_subcommand:
         return
-    name = model_name(symbol, synthetic)
-    rows = _read(name)
+    name, rows = _read(symbol, synthetic)
     from models.scoring.ledger import summarize_record
     from tasks.storage.ledger import read_alarms
 
@@ -121,8 +106,8 @@ def export_ledger(
     if file.suffix not in (".parquet", ".csv"):
         raise InputError(f"{file}: expected a file that ends in .parquet or .csv")
     check_writable("ledger export", file)
-    rows = _read(model_name(symbol, synthetic))
-    from tasks.storage.files import write_frame
+    _, rows = _read(symbol, synthetic)
+    from tasks.storage.files import write_frame, write_text
 
     if file.suffix == ".csv":
         write_text(rows.to_csv(index=False), file)
@@ -131,20 +116,24 @@ def export_ledger(
     print(f"{len(rows):,} rows in {file}")
 
 
-def _read(name: str) -> Any:
-    """Ledger rows of a model; raises InputError that names the models there are."""
-    prepare_environment()
+def _read(symbol: str, synthetic: bool) -> tuple[str, Any]:
+    """A model's name and its ledger rows; raises InputError that names the models there are."""
+    from models.naming import model_name
     from tasks.storage.ledger import known_models, read_ledger
 
+    name = model_name(symbol, synthetic)
     rows = read_ledger(name)
     if rows.empty:
         known = ", ".join(known_models()) or "none yet"
         hint = "; add --synthetic" if f"{name}-synthetic" in known else "; run `btc forecast`"
         raise InputError(f"the ledger has no forecast of {name} (it has: {known}){hint}")
-    return rows
+    return name, rows
 
 
 def _print_record(name: str, summary: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     console = Console(highlight=False, soft_wrap=True)
     days = f"{summary['days_forecast']} days forecast live, {summary['days_scored']} scored"
     if summary["first_day"]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from models.config.flows import RetrainConfig
-from models.config.overrides import make_config
 from models.errors import InputError
-from tasks.storage.files import read_config
+
+if TYPE_CHECKING:
+    from models.config.flows import RetrainConfig
 
 SourceOption = Annotated[
     str | None,
@@ -60,8 +61,13 @@ def make_request(
 
     Raises InputError in one line.
     """
+    from models.config.overrides import make_config, parse_exogenous
+    from tasks.storage.files import read_config
+
     values = read_config(file) if file else {}
     given = {key: value for key, value in options.items() if value is not None}
+    if "exogenous" in given:
+        given["exogenous"] = parse_exogenous(given["exogenous"])
     return make_config({**(defaults or {}), **values, **given}, assignments or [])
 
 
@@ -75,3 +81,11 @@ def check_writable(option: str, path: Path | None) -> None:
     """Raise InputError unless the folder of a file to be written exists."""
     if path is not None and not path.absolute().parent.is_dir():
         raise InputError(f"{option} {path}: the folder {path.absolute().parent} does not exist")
+
+
+def write_json(summary: Mapping[str, Any], path: Path | None) -> None:
+    """Write what a flow returned to the file of --json, if one was named."""
+    if path is not None:
+        from tasks.storage.files import write_text
+
+        write_text(json.dumps(summary, indent=2) + "\n", path)

@@ -6,28 +6,16 @@ import datetime as dt
 import json
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from flows.cli.console import hushed_imports
 from flows.cli.options import JsonOption, SymbolOption, SyntheticOption, WhyOption
 from models.errors import InputError
-from models.naming import model_name
-from tasks.storage.home import prepare_environment
 
 models_app = typer.Typer(
     help="List the versions with scores, decisions and aliases, or show one.",
     invoke_without_command=True,
+    add_completion=False,
 )
-
-
-def register_commands(app: typer.Typer) -> None:
-    """Add the commands of the registry to `btc`."""
-    app.add_typer(models_app, name="models")
-    for command in (promote, rollback, pin, unpin):
-        app.command()(command)
 
 
 @models_app.callback()
@@ -40,6 +28,9 @@ def list_models(
     """List every version with its scores, decision and aliases."""
     if context.invoked_subcommand:
         return
+    from rich.console import Console
+    from rich.table import Table
+
     registry, client, name = _open(symbol, synthetic)
     aliases = registry.find_aliases(client, name)
     versions = registry.find_versions(client, name)
@@ -73,6 +64,8 @@ def show_model(
     as_json: JsonOption = False,
 ) -> None:
     """Show one version: where it comes from, how it was judged, when it served."""
+    import pandas as pd
+
     registry, client, name = _open(symbol, synthetic)
     aliases = registry.find_aliases(client, name)
     facts = registry.version_facts(registry.find_version(client, name, version), aliases)
@@ -135,6 +128,9 @@ def unpin(
 
 def _move(symbol: str, synthetic: bool, to: str | None, action: str, why: str) -> None:
     registry, client, name = _open(symbol, synthetic)
+    from flows.cli.console import hushed_imports
+    from models.naming import model_name
+
     with hushed_imports():
         from tasks.registry.model_files import load_version
         from tasks.storage.lock import hold
@@ -168,6 +164,10 @@ def _set_pin(symbol: str, synthetic: bool, pinned: bool, why: str) -> None:
 
 def _open(symbol: str, synthetic: bool) -> tuple[Any, Any, str]:
     """The registry's module, a client and the model's name; heavy imports only now."""
+    from flows.cli.console import hushed_imports
+    from models.naming import model_name
+    from tasks.storage.home import prepare_environment
+
     prepare_environment()
     with hushed_imports():
         from tasks.registry import versions as registry

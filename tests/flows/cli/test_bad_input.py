@@ -42,7 +42,7 @@ def complain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 def test_a_service_that_fails_is_one_line_and_exit_1(
     failure: type[Exception], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(**_: object) -> None:
         raise failure("it did not answer")
 
     monkeypatch.setattr("flows.cli.app.app", fail)

@@ -1,0 +1,90 @@
+"""`btc retrain` and `btc presets`: the daily retrain, and the recipes it can start from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.cli.options import (
+    AsOfOption,
+    ConfigOption,
+    ExchangeUrlOption,
+    ExogenousOption,
+    JsonFileOption,
+    SetOption,
+    SourceOption,
+    check_writable,
+    make_request,
+    write_json,
+)
+
+
+def retrain(
+    source: SourceOption = None,
+    as_of: AsOfOption = None,
+    cell: Annotated[
+        str | None, typer.Option(help="Recurrent cell: rnn, lstm, gru, bilstm or bigru.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Recipe to start from; `btc presets` lists them.")
+    ] = None,
+    exogenous: ExogenousOption = None,
+    exchange_url: ExchangeUrlOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    json_file: JsonFileOption = None,
+) -> None:
+    """Retrain on all candles up to a day: judge, register and report the new model."""
+    options = {
+        "source": source,
+        "as_of": as_of,
+        "cell": cell,
+        "preset": preset,
+        "exogenous": exogenous,
+        "exchange_url": exchange_url,
+    }
+    asked = make_request(options, config, assignments)
+    check_writable("--json", json_file)
+    from flows.cli.console import (
+        hushed_imports,
+        print_forecast,
+        print_summary,
+        settle_request,
+        show_stages,
+    )
+
+    # Before TensorFlow is loaded and a Prefect server started; the flow checks the day again.
+    checked, note = settle_request(asked)
+    with hushed_imports():
+        from flows.retrain import retrain as flow
+        from models.naming import run_labels
+        from models.reporting.pages import metrics_table
+        from tasks.registry.connection import ui_command
+    show_stages()
+    summary = flow(checked)
+    write_json(summary, json_file)
+    if note:
+        print(f"\n{note}")
+    if "skipped" in summary:
+        print(summary["skipped"])
+        return
+    notes = run_labels(summary["synthetic"], summary["reproduction"])
+    print_summary(summary, metrics_table(summary), notes, ui_command())
+    print_forecast(summary["forecast"])
+
+
+def presets() -> None:
+    """List the recipes that --preset knows, and what each sets."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from models.config.recipe import PRESETS, REPRODUCTION_LABEL, Recipe
+
+    table = Table("preset", "cell", "what it changes from the default")
+    for name, changes in PRESETS.items():
+        recipe = Recipe(preset=name)
+        text = ", ".join(f"{key}={value}" for key, value in changes.items() if key != "cell")
+        label = f"[{REPRODUCTION_LABEL}] " if recipe.reproduction else ""
+        table.add_row(name, recipe.cell, f"{label}{text}".replace("[", r"\["))
+    Console().print(table)
