@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.stats import binom
 
 from models.config.judging import Watch
 from models.learning.features import make_features
@@ -58,6 +57,8 @@ def watch_record(live: pd.DataFrame, limits: Watch) -> list[Breach]:
         return []
     breaches = []
     n, inside = len(recent), int(recent["inside_90"].astype(bool).sum())
+    from scipy.stats import binom  # takes a second to import
+
     low, high = binom.interval(1 - limits.alarm_significance, n, 0.9)
     if not low <= inside <= high:
         text = f"the 90 % band held {inside} of the last {n} days, expected {low:.0f} to {high:.0f}"

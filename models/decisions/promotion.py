@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
-from scipy.stats import binom
 
 from models.config.judging import Promotion
 from models.config.recipe import REPRODUCTION_LABEL, Recipe
@@ -158,6 +157,8 @@ def coverage_interval(n: int, significance: float) -> tuple[int, int]:
 
     The central binomial interval outside of which lies at most `significance`.
     """
+    from scipy.stats import binom  # takes a second to import
+
     low, high = binom.interval(1 - significance, n, COVERAGE_LEVEL)
     return int(low), int(high)
 

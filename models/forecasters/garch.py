@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
 
 Floats = NDArray[np.float64]
 Kind = Literal["garch", "gjr", "egarch"]
@@ -120,6 +119,8 @@ def predict_garch(
     later steps come from simulated paths whose shocks are stratified, the same equally likely
     points permuted anew each day, so that few paths do.
     """
+    from scipy.stats import t as student_t  # takes a second to import
+
     variance = filter_variance(model, log_returns[1 : int(np.max(origins)) + 1])[origins]
     unit = np.sqrt((model.nu - 2) / model.nu)
     quantiles = np.empty((len(origins), horizon, len(levels)))

@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from models.config.base import nearest
 from models.data.candles import is_exogenous
@@ -133,6 +132,8 @@ def _column(candles: pd.DataFrame, name: str) -> NDArray[np.float64]:
 
 def _decay(values: NDArray[np.float64], decay: float) -> NDArray[np.float64]:
     """Exponentially weighted mean of (n,), from the mean of the first 20 present; NaN before."""
+    from scipy.signal import lfilter  # takes a second to import
+
     mean = np.full(len(values), np.nan)
     first = int(np.isnan(values[:1]).any())
     start = first + EWMA_START - 1

@@ -103,15 +103,14 @@ def test_wrong_usage_is_one_line(
 def test_tensorflow_is_imported_after_its_settings_stand(tmp_path: Path) -> None:
     """Its arithmetic is chosen by the environment at import, and decides the last bits."""
     script = """
-import builtins, os, sys
+import os, sys
 import flows.cli.app as cli
-kept = builtins.__import__
-def watch(name, *rest, **more):
-    if name == "tensorflow" and name not in sys.modules:
-        print("oneDNN", os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
-        raise SystemExit
-    return kept(name, *rest, **more)
-builtins.__import__ = watch
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "tensorflow":
+            print("oneDNN", os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
+            sys.meta_path.remove(self)
+sys.meta_path.insert(0, Watch())
 def call(**_):
     import flows.retrain
 cli.app = call
