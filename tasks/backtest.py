@@ -21,6 +21,7 @@ from models.config.recipe import Recipe
 from models.errors import InputError
 from models.forecasters.baselines import predict_baseline
 from models.forecasters.conformal import adapt_quantiles
+from models.forecasters.frame import make_predictions
 from models.forecasters.walk_forward import group_spans, make_spans, predict_group
 from models.learning.splits import Span
 from models.learning.windows import make_targets
@@ -28,7 +29,8 @@ from models.naming import flatten, model_name
 from models.records import Record, SnapshotRecord
 from models.reporting.backtest_figures import backtest_figures
 from models.reporting.figures import render_png
-from models.scoring.backtest import LEVELS, make_scored, summarise_backtest
+from models.scoring.backtest import LEVELS, summarise_backtest
+from models.scoring.metrics import with_crps
 from tasks.registry.connection import code_version, connect, find_experiment
 from tasks.stage import stage
 from tasks.storage.files import read_frame, whole_file, write_frame, write_text
@@ -214,8 +216,8 @@ def score(
         quantiles = np.concatenate([np.load(path) for path in mine])
         if config.calibrate and name in config.recipes:
             quantiles = _calibrate(quantiles, candles, origins)
-        frames.append(make_scored(name, candles, origins, quantiles))
-    frame = pd.concat(frames, ignore_index=True)
+        frames.append(make_predictions(name, candles, origins, quantiles, LEVELS))
+    frame = with_crps(pd.concat(frames, ignore_index=True))
     summary = summarise_backtest(frame, config.baselines, config.seed)
     key = hashlib.sha256("".join(part.unit.path.stem for part in parts).encode()).hexdigest()[:12]
     folder = plan.folder / f"{snapshot.as_of}-{config.digest()}-{key}"

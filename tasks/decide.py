@@ -96,7 +96,7 @@ def _read_champion(client: MlflowClient, name: str, rival: RivalRecord) -> Champ
         facts,
         read_frame(rival.challenger_path),
         read_frame(rival.champion_path) if rival.champion_path else None,
-        select_scores(read_ledger(name, distributions=False)),
+        select_scores(read_ledger(name)),
     )
 
 

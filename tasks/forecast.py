@@ -16,9 +16,8 @@ from models.config.flows import RetrainConfig
 from models.config.judging import Watch
 from models.decisions.drift_watch import Breach, select_new, watch_inputs, watch_record
 from models.errors import NoForecastError
-from models.forecasters.distribution import tabulate_forecast
 from models.forecasters.forecaster import Forecaster
-from models.forecasters.frame import Forecast
+from models.forecasters.frame import Forecast, tabulate_forecast
 from models.learning.features import needed_columns
 from models.naming import model_name
 from models.records import LedgerRecord, OutlookRecord, SnapshotRecord

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,9 @@ IMPURE = {
 }  # fmt: skip
 ENVIRONMENT = {"environ", "environb", "getenv"}
 CLOCK = {"now", "utcnow", "today"}
+# Seconds to import; a command that only reads must not pay for them.
+HEAVY = ("tensorflow", "keras", "sklearn", "scipy.stats", "mlflow", "arch", "matplotlib")
+LIGHT = ("config", "data", "decisions", "scoring", "forecasters/frame", "learning/features")
 # Prefect puts a flow file's folder first on the import path: these would shadow the packages.
 SHADOWS = ("flows/tasks.py", "flows/models.py", "flows/tasks", "flows/models")
 
@@ -73,6 +78,20 @@ def _is_mlflow_elsewhere(top: str, name: str) -> bool:
 
 def test_imports_run_one_way_and_models_stay_pure() -> None:
     assert find_faults(REPO) == []
+
+
+def test_what_commands_that_only_read_import_is_light() -> None:
+    names = [
+        ".".join(path.relative_to(REPO).with_suffix("").parts)
+        for path in sorted((REPO / "models").rglob("*.py"))
+        if path.relative_to(REPO / "models").as_posix().startswith((*LIGHT, "records", "naming"))
+    ]
+    assert len(names) > 20
+    code = f"import sys, {', '.join(names)}; print([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_every_package_was_read() -> None:

@@ -43,7 +43,7 @@ class RetrainConfig(Reading):
         return _with_exogenous(value, series)
 
 
-BASELINE_NAMES = ("naive", "seasonal_naive", "drift", "ewma", "garch", "gjr", "egarch", "har")
+BASELINE_NAMES = ("naive", "seasonal_naive", "mean_return", "ewma", "garch", "gjr", "egarch", "har")
 
 
 class BacktestConfig(Reading):

@@ -1,4 +1,4 @@
-"""Baselines: forecasters without a network, behind one interface of quantiles.
+"""Baselines: forecasters without a network, all called in the same way.
 
 Each takes the candles and origins (rows of the candle frame) and gives the quantiles of the
 cumulative log return of steps 1 to horizon. An origin's forecast depends on no candle after it.
@@ -31,7 +31,7 @@ HAR_RESIDUALS = 1000
 
 @dataclass(frozen=True)
 class Question:
-    """What a baseline is asked, see `predict_baseline`; `close` and `log_returns` are (n,)."""
+    """What a baseline is called with, see `predict_baseline`; `close`, `log_returns`: (n,)."""
 
     candles: pd.DataFrame
     close: Floats
@@ -135,7 +135,7 @@ def _naive(q: Question) -> Floats:
     return naive_quantiles(q.close, q.origins, q.horizon, q.levels)
 
 
-def _drift(q: Question) -> Floats:
+def _mean_return(q: Question) -> Floats:
     """Mean log return of all days so far, with naive's quantiles around it."""
     rows = np.asarray(q.origins)
     mean = np.log(q.close[rows] / q.close[0]) / rows
@@ -202,7 +202,7 @@ def _garch(q: Question, kind: Kind) -> Floats:
 BASELINES: dict[str, Callable[[Question], Floats]] = {
     "naive": _naive,
     "seasonal_naive": _seasonal_naive,
-    "drift": _drift,
+    "mean_return": _mean_return,
     "ewma": _ewma,
     "garch": partial(_garch, kind="garch"),
     "gjr": partial(_garch, kind="gjr"),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 Kind = Literal["garch", "gjr", "egarch"]
@@ -59,7 +60,7 @@ def fit_garch(log_returns: Floats, kind: Kind) -> Garch:
         rescale=False,
     )
     with warnings.catch_warnings():
-        # The optimiser warns on the way; what it arrives at is judged by its forecasts.
+        # The optimiser warns on the way; what counts is how the result forecasts.
         warnings.simplefilter("ignore")
         fitted: Any = model.fit(disp="off", show_warning=False).params
     return Garch(
@@ -119,14 +120,12 @@ def predict_garch(
     later steps come from simulated paths whose shocks are stratified, the same equally likely
     points permuted anew each day, so that few paths do.
     """
-    from scipy.stats import t as student_t  # takes a second to import
-
     variance = filter_variance(model, log_returns[1 : int(np.max(origins)) + 1])[origins]
     unit = np.sqrt((model.nu - 2) / model.nu)
     quantiles = np.empty((len(origins), horizon, len(levels)))
-    quantiles[:, 0] = model.mu + np.sqrt(variance)[:, None] * student_t.ppf(levels, model.nu) * unit
+    quantiles[:, 0] = model.mu + np.sqrt(variance)[:, None] * stdtrit(model.nu, levels) * unit
     if horizon > 1:
-        shocks = student_t.ppf((np.arange(N_PATHS) + 0.5) / N_PATHS, model.nu) * unit
+        shocks = stdtrit(model.nu, (np.arange(N_PATHS) + 0.5) / N_PATHS) * unit
         for i, start in enumerate(variance):
             rng = np.random.default_rng((seed, int(origins[i])))
             paths = _simulate(model, start, shocks, horizon, rng)

@@ -18,7 +18,6 @@ from models.forecasters.forecaster import fit_forecaster, fit_forecasters
 from models.forecasters.frame import make_predictions
 from models.learning.prepare import prepare
 from models.learning.splits import MIN_SPAN, Span, holdout_split, span_split
-from models.learning.windows import make_future
 
 FOLDS_A_GROUP = 4
 
@@ -71,5 +70,5 @@ def predict_holdout(recipe: Recipe, candles: pd.DataFrame, judging: Judging) -> 
     prepared = prepare(recipe, candles, holdout_split(recipe, judging))
     forecaster, _ = fit_forecaster(prepared)
     test = prepared.fold.test
-    future = make_future(prepared.close, recipe.horizon)[test.start : test.stop]
-    return make_predictions(recipe.name, forecaster.predict(candles, test), future)
+    forecast = forecaster.predict(candles, test)
+    return make_predictions(recipe.name, candles, test, forecast.quantiles, forecast.levels)

@@ -27,7 +27,7 @@ NAIVE_WINDOW = 250
 class Fold:
     """Origins (rows of the candle frame) of the three parts, and the rows that a fit may see.
 
-    An origin t reads rows up to t and is judged on rows t+1…t+horizon. The last target of one part
+    An origin t reads rows up to t and is scored on rows t+1…t+horizon. The last target of one part
     comes before the first target of the next. Scalers are fitted on `train_rows`, what else learns
     from closes on `history`.
     """

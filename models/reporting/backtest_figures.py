@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from models.forecasters.frame import central_band, levels_of
+from models.forecasters.frame import central_band, levels_of, probability_below, read_quantiles
 from models.reporting.figures import GRID, INK, MODEL, NAIVE
-from models.scoring.backtest import PIT_BINS, pit_values
+from models.scoring.backtest import PIT_BINS
 
 COLOURS = (MODEL, NAIVE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", INK)
 COVERAGE_DAYS = 180
@@ -29,16 +29,16 @@ def backtest_figures(
         names = [name for name in (*recipes, *baselines) if name != reference]
         figures["crps_difference"] = _plot_difference(first, names, reference)
     if recipes:
-        figures["fan"] = _plot_fan(frame[frame["recipe"] == recipes[0]], recipes[0])
+        figures["fan"] = _plot_fan(frame[frame["model"] == recipes[0]], recipes[0])
     return figures
 
 
 def _plot_difference(first: pd.DataFrame, names: list[str], reference: str) -> Figure:
     """Cumulative CRPS less the reference's over time: falling is better than the reference."""
     figure, axes = _figure(f"Next day: cumulative CRPS less that of {reference} (down is better)")
-    scores = first.pivot_table(index="target_date", columns="recipe", values="crps")
+    scores = first.pivot_table(index="target_date", columns="model", values="crps_bp")
     for name, colour in zip(names, COLOURS * len(names), strict=False):
-        axes.plot(1e4 * (scores[name] - scores[reference]).cumsum(), color=colour, label=name)
+        axes.plot((scores[name] - scores[reference]).cumsum(), color=colour, label=name)
     axes.axhline(0, color=INK, lw=0.8)
     axes.set(ylabel="basis points of log return")
     axes.legend(frameon=False)
@@ -49,11 +49,9 @@ def _plot_pit(first: pd.DataFrame, names: tuple[str, ...]) -> Figure:
     """Histogram of the levels at which outcomes came: flat where calibrated."""
     figure, axes = _figure("Next day: levels at which the outcomes came (flat is calibrated)")
     edges = np.linspace(0, 1, PIT_BINS + 1)
-    levels = levels_of(first)
-    columns = [f"q{level:g}" for level in levels]
     for name, colour in zip(names, COLOURS * len(names), strict=False):
-        rows = first[first["recipe"] == name]
-        pit = pit_values(rows["actual"].to_numpy(), rows[columns].to_numpy(), levels)
+        rows = first[first["model"] == name]
+        pit = probability_below(rows["actual"], *read_quantiles(rows))
         share, _ = np.histogram(pit, bins=edges)
         axes.stairs(share / len(rows) * PIT_BINS, edges, color=colour, label=name)
     axes.axhline(1, color=INK, lw=0.8)
@@ -67,7 +65,7 @@ def _plot_coverage(first: pd.DataFrame, names: tuple[str, ...]) -> Figure:
     figure, axes = _figure(f"Next day: coverage of the 90 % band, last {COVERAGE_DAYS} days")
     low, high = central_band(0.9, levels_of(first)) or ("q0.05", "q0.95")
     for name, colour in zip(names, COLOURS * len(names), strict=False):
-        rows = first[first["recipe"] == name].set_index("target_date")
+        rows = first[first["model"] == name].set_index("target_date")
         inside = rows["actual"].between(rows[low], rows[high]).astype(float)
         axes.plot(inside.rolling(min(COVERAGE_DAYS, len(rows))).mean(), color=colour, label=name)
     axes.axhline(0.9, color=INK, lw=0.8)

@@ -1,4 +1,4 @@
-"""Scores of a backtest: from the long frame of scored forecasts to one summary, plain JSON."""
+"""Scores of a backtest: from the long frame of forecasts to one summary, plain JSON."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.forecasters.frame import BAND_LEVELS, Forecast, central_band, levels_of, quantile_column
-from models.learning.windows import make_future
+from models.forecasters.frame import BANDS, find_band, probability_below, read_quantiles
 from models.scoring import metrics as m
 from models.scoring.significance import diebold_mariano, model_confidence_set
 
-EVEN_LEVELS = tuple(round(0.01 * i, 2) for i in range(1, 100))
-LEVELS = tuple(sorted({*EVEN_LEVELS, 0.025, 0.975}))
-"""The percentiles, and the ends of the 95 % band; CRPS is taken over the percentiles."""
+LEVELS = tuple(sorted({*m.PERCENTILES, 0.025, 0.975}))
+"""Levels of the forecasts of a backtest: the percentiles, and the ends of the 95 % band."""
 
 PIT_BINS = 10
 BLOCK_DAYS = 20
@@ -26,48 +24,13 @@ LEAST_GAP = 1e-9
 Summary = dict[str, Any]
 
 
-def make_scored(
-    name: str,
-    candles: pd.DataFrame,
-    origins: range,
-    quantiles: NDArray[np.float64],
-    levels: tuple[float, ...] = LEVELS,
-) -> pd.DataFrame:
-    """One row an origin and step whose outcome the candles hold, with its CRPS.
-
-    Columns: recipe, origin, target_date, step, close_origin, actual, actual_usd, crps, crps_usd and
-    a column a quantile level. `actual`, `crps` and the quantiles are cumulative log returns.
-    """
-    rows = slice(origins.start, origins.stop)
-    close = candles["close"].to_numpy(dtype=np.float64)
-    horizon = quantiles.shape[1]
-    forecast = Forecast(
-        origins=pd.DatetimeIndex(candles["open_time"].iloc[rows]),
-        close=close[rows],
-        quantiles=quantiles,
-        levels=levels,
-    )
-    frame = forecast.to_frame()
-    actual_usd = make_future(close, horizon)[rows].reshape(-1)
-    frame.insert(0, "recipe", name)
-    frame.insert(5, "actual", np.log(actual_usd / frame["close_origin"].to_numpy()))
-    frame.insert(6, "actual_usd", actual_usd)
-    frame = frame[np.isfinite(frame["actual"])].reset_index(drop=True)
-    even = tuple(level for level in levels if level in EVEN_LEVELS)
-    columns = [quantile_column(level) for level in even]
-    matrix = frame[columns].to_numpy(dtype=np.float64)
-    usd = frame["close_origin"].to_numpy()[:, None] * np.exp(matrix)
-    frame.insert(7, "crps", m.crps_from_quantiles(frame["actual"], matrix, even))
-    frame.insert(8, "crps_usd", m.crps_from_quantiles(frame["actual_usd"], usd, even))
-    return frame
-
-
 def summarise_backtest(frame: pd.DataFrame, baselines: tuple[str, ...], seed: int) -> Summary:
     """Summarise scored forecasts by step: every model's scores, tests of all pairs, by year too.
 
-    `frame` is what `make_scored` makes, several models one under the other, on the same days. Every
-    recipe is tested against every baseline and every other recipe: `a` is better where `t` and
-    `crps_diff_pct` are negative. Raises ValueError where days differ between models.
+    `frame` holds the forecasts of several models on the same days, one under the other, with their
+    CRPS (`with_crps`). Every recipe is tested against every baseline and every other recipe: `a` is
+    better where `t` and `crps_diff_pct` are negative. Raises ValueError where days differ between
+    models.
     """
     first = frame.loc[frame["step"] == 1]
     summary: Summary = {
@@ -79,7 +42,7 @@ def summarise_backtest(frame: pd.DataFrame, baselines: tuple[str, ...], seed: in
     for step, rows in frame.groupby("step"):
         by_model = {
             str(name): part.sort_values("origin", ignore_index=True)
-            for name, part in rows.groupby("recipe", sort=False)
+            for name, part in rows.groupby("model", sort=False)
         }
         summary["horizons"][str(step)] = _summarise_step(by_model, int(str(step)), baselines, seed)
     return summary
@@ -89,7 +52,7 @@ def _summarise_step(
     by_model: dict[str, pd.DataFrame], step: int, baselines: tuple[str, ...], seed: int
 ) -> Summary:
     _check_same_days(by_model)
-    crps = {name: rows["crps"].to_numpy(dtype=np.float64) for name, rows in by_model.items()}
+    crps = {name: rows["crps_bp"].to_numpy(dtype=np.float64) for name, rows in by_model.items()}
     blocks = min(BLOCK_DAYS + step - 1, max(2, len(next(iter(crps.values()))) // 5))
     confidence = model_confidence_set(crps, block_days=blocks, seed=seed)
     models = {}
@@ -141,22 +104,19 @@ def score_rows(rows: pd.DataFrame, *, brief: bool = False) -> Summary:
     Names end in their unit: `_bp` basis points of log return, `_usd`; coverage and width of the
     central bands as fractions and log returns. The point forecast is the median.
     """
-    levels = levels_of(rows)
     actual = rows["actual"].to_numpy(dtype=np.float64)
-    quantiles = rows[[quantile_column(level) for level in levels]].to_numpy(dtype=np.float64)
-    scores: Summary = {"n": len(rows), "crps_bp": 1e4 * float(rows["crps"].mean())}
-    for band in BAND_LEVELS:
-        columns = central_band(band, levels)
-        if columns is None:
-            continue
-        low, high = (rows[name].to_numpy(dtype=np.float64) for name in columns)
-        scores[f"coverage_{100 * band:.0f}"] = m.coverage(actual, low, high)
-        scores[f"width_{100 * band:.0f}"] = float(np.mean(high - low))
+    quantiles, levels = read_quantiles(rows)
+    scores: Summary = {"n": len(rows), "crps_bp": float(rows["crps_bp"].mean())}
+    for band in BANDS:
+        if ends := find_band(band, levels):
+            low, high = (quantiles[:, end] for end in ends)
+            scores[f"coverage_{100 * band:.0f}"] = m.coverage(actual, low, high)
+            scores[f"width_{100 * band:.0f}"] = float(np.mean(high - low))
     scores["mae_bp"] = _mae(rows)
     if brief:
         return scores
     median_usd = rows["close_origin"].to_numpy() * np.exp(rows["q0.5"].to_numpy())
-    pit = pit_values(actual, quantiles, levels)
+    pit = probability_below(actual, quantiles, levels)
     return scores | {
         "crps_usd": float(rows["crps_usd"].mean()),
         "pinball_bp": 1e4 * float(m.pinball_loss(actual, quantiles, levels).mean()),
@@ -166,25 +126,6 @@ def score_rows(rows: pd.DataFrame, *, brief: bool = False) -> Summary:
         "log_score": float(log_scores(actual, quantiles, levels).mean()),
         "pit": np.histogram(pit, bins=PIT_BINS, range=(0, 1))[0].tolist(),
     }
-
-
-def pit_values(
-    actual: NDArray[np.float64], quantiles: NDArray[np.float64], levels: tuple[float, ...]
-) -> NDArray[np.float64]:
-    """Probability integral transforms (n,): the level at which each outcome came.
-
-    Linear between the quantiles (n, n_levels); beyond the outermost, half of what is left there.
-    Evenly spread where the forecasts are calibrated (Dawid 1984).
-    """
-    tau = np.asarray(levels)
-    below = np.sum(quantiles < actual[:, None], axis=1)
-    inside = np.clip(below, 1, len(tau) - 1)
-    rows = np.arange(len(actual))
-    low, high = quantiles[rows, inside - 1], quantiles[rows, inside]
-    share = np.clip((actual - low) / np.maximum(high - low, LEAST_GAP), 0, 1)
-    pit = tau[inside - 1] + share * (tau[inside] - tau[inside - 1])
-    pit = np.where(below == 0, tau[0] / 2, pit)
-    return np.where(below == len(tau), (1 + tau[-1]) / 2, pit)
 
 
 def log_scores(

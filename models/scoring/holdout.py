@@ -1,15 +1,7 @@
-"""Judging: a forecaster against a reference on the very same days, and a verdict in plain words.
-
-The predictions frame is long, one row per model, origin and step, with the columns of `COLUMNS`
-and one column per quantile level (`quantile_column`). `origin` (datetime64[us, UTC]) is the
-open_time of the last candle known, `target_date` that of the candle forecast, `step` their distance
-in days; `close_origin` and `actual_usd` are in USD, `actual` and the quantiles are cumulative log
-returns from `close_origin`. The point forecast is the median.
-"""
+"""Scores of a holdout: a forecaster and naive on the same days, and a verdict in plain words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import isnan
 from typing import TYPE_CHECKING, Literal
 
@@ -20,19 +12,11 @@ from pydantic import BaseModel, ConfigDict
 
 from models.config.judging import Judging
 from models.forecasters.baselines import naive_quantiles
-from models.forecasters.frame import (
-    BAND_LEVELS,
-    COLUMNS,
-    Forecast,
-    central_band,
-    levels_of,
-    make_predictions,
-    quantile_column,
-)
+from models.forecasters.frame import BANDS, COLUMNS, find_band, make_predictions, read_quantiles
 from models.learning.splits import Fold
-from models.learning.windows import make_future
 from models.scoring import metrics as m
 
+REFERENCE = "naive"
 # With fewer blocks than this, resampling them says little about how far the skill can swing.
 MIN_BLOCKS = 5
 # A skill nearer to zero than this is the rounding of floating point numbers.
@@ -59,7 +43,7 @@ class Echo(_Frozen):
 
 
 class Evaluation(_Frozen):
-    """What the test days say about one model; `model_dump(mode="json")` is plain JSON.
+    """What the test days say about a model and naive; `model_dump(mode="json")` is plain JSON.
 
     metrics: model -> step as text -> metric -> number, None where it is not defined; the units are
     in the names, and `mape`, `mase*`, `directional_accuracy*` and `coverage_*` are fractions.
@@ -76,114 +60,108 @@ class Evaluation(_Frozen):
     verdict_text: str
 
 
-def mase_scales(train_closes: ArrayLike, horizon: int) -> tuple[dict[int, float], dict[int, float]]:
-    """Naive errors of the training fold by step: in USD and in log return, for `evaluate`.
+def score_holdout(
+    forecaster: Forecaster, candles: pd.DataFrame, fold: Fold, judging: Judging
+) -> tuple[pd.DataFrame, Evaluation]:
+    """Forecast every test origin with the holdout model and naive, and score both on what came.
 
-    train_closes (n,) in USD, in order of time. Raises ValueError for n <= horizon.
+    Returns the long frame of both (see forecasters/frame.py) and the evaluation.
     """
-    closes = np.asarray(train_closes, dtype=np.float64)
-    steps = range(1, horizon + 1)
-    usd = {step: m.naive_scale(closes, step) for step in steps}
-    return usd, {step: m.naive_scale(np.log(closes), step) for step in steps}
+    recipe, levels = forecaster.recipe, forecaster.recipe.quantile_levels
+    close = candles["close"].to_numpy(dtype=np.float64)
+    ours = forecaster.predict(candles, fold.test).quantiles
+    naive = naive_quantiles(close, fold.test, recipe.horizon, levels)
+    frames = [
+        make_predictions(name, candles, fold.test, quantiles, levels)
+        for name, quantiles in ((recipe.name, ours), (REFERENCE, naive))
+    ]
+    predictions = pd.concat(frames, ignore_index=True)
+    train_close = close[fold.train_rows.start : fold.train_rows.stop]
+    return predictions, evaluate(predictions, recipe.name, train_close, judging, recipe.seed)
 
 
 def evaluate(
-    predictions: pd.DataFrame,
-    *,
-    model: str,
-    reference: str = "naive",
-    judging: Judging,
-    mase_scale_usd: Mapping[int, float],
-    mase_scale_log: Mapping[int, float],
-    seed: int,
+    predictions: pd.DataFrame, model: str, train_close: ArrayLike, judging: Judging, seed: int
 ) -> Evaluation:
-    """Judge `model` against `reference` on the predictions frame, step by step.
+    """Score `model` and naive on a frame of forecasts, step by step, and give a verdict.
 
-    The scales are the naive errors of the training fold by step, see `mase_scales`. The verdict is
-    about step 1 and the point forecast: "skill" where the 95 % block bootstrap interval of the RMSE
-    skill of log returns is all above zero, "worse than naive" where it is all below, else "no
-    evidence of skill", also where there are too few days for an interval.
+    `train_close` (n,): closes of the training rows in USD, whose naive errors scale MASE. The
+    verdict is about step 1 and the point forecast: "skill" where the 95 % block bootstrap interval
+    of the RMSE skill of log returns is all above zero, "worse than naive" where it is all below,
+    else "no evidence of skill", also where there are too few days for an interval.
     Raises ValueError where a model is missing or the two were not asked about the same days.
     """
-    levels = levels_of(predictions)
-    pairs = _same_days(predictions, model, reference)
-    metrics: dict[str, dict[str, Metrics]] = {model: {}, reference: {}}
+    closes = np.asarray(train_close, dtype=np.float64)
+    pairs = _same_days(predictions, model)
+    metrics: dict[str, dict[str, Metrics]] = {model: {}, REFERENCE: {}}
     skill: dict[str, Metrics] = {}
-    for step, (ours, theirs) in pairs.items():
-        scales = (mase_scale_usd[step], mase_scale_log[step])
-        metrics[model][str(step)] = score_step(ours, levels, *scales)
-        metrics[reference][str(step)] = score_step(theirs, levels, *scales)
-        skill[str(step)] = score_skill(ours, theirs, levels, step, judging, seed)
-    first = str(min(pairs))
-    echo = measure_echo(pairs[int(first)][0])
-    verdict = decide_verdict(skill[first])
-    n_days = len(pairs[int(first)][0])
-    text = describe_verdict(verdict, model, reference, n_days, skill[first], echo)
+    for step, (ours, naive) in pairs.items():
+        metrics[model][str(step)] = score_step(ours, closes)
+        metrics[REFERENCE][str(step)] = score_step(naive, closes)
+        skill[str(step)] = score_skill(ours, naive, judging, seed)
+    first = min(pairs)
+    next_day, _ = pairs[first]
+    echo = measure_echo(next_day)
+    verdict = decide_verdict(skill[str(first)])
     return Evaluation(
         model=model,
-        reference=reference,
+        reference=REFERENCE,
         metrics=metrics,
         skill=skill,
         echo=echo,
         verdict=verdict,
-        verdict_text=text,
+        verdict_text=describe_verdict(verdict, model, len(next_day), skill[str(first)], echo),
     )
 
 
-def score_step(
-    rows: pd.DataFrame, levels: tuple[float, ...], scale_usd: float, scale_log: float
-) -> Metrics:
-    """Every metric of one model at one step; `rows` is that part of a predictions frame."""
-    quantiles = rows[[quantile_column(level) for level in levels]].to_numpy(np.float64)
+def score_step(rows: pd.DataFrame, train_close: np.ndarray) -> Metrics:
+    """Every metric of one model at one step: `rows` of a frame of forecasts with their CRPS.
+
+    `train_close` (n,): closes of the training rows, USD.
+    """
+    step = int(rows["step"].iloc[0])
+    quantiles, levels = read_quantiles(rows)
     close, actual, actual_usd = (
         rows[name].to_numpy(np.float64) for name in ("close_origin", "actual", "actual_usd")
     )
-    quantiles_usd = close[:, None] * np.exp(quantiles)
-    middle = levels.index(0.5)
-    point, point_usd = quantiles[:, middle], quantiles_usd[:, middle]
+    point = quantiles[:, levels.index(0.5)]
+    point_usd = close * np.exp(point)
     direction = m.directional_accuracy(actual, point)
     scores: dict[str, float | int] = {
         "n_days": len(rows),
         "rmse_usd": m.rmse(actual_usd, point_usd),
         "mae_usd": m.mae(actual_usd, point_usd),
         "mape": m.mape(actual_usd, point_usd),
-        "mase": m.mase(actual_usd, point_usd, scale_usd),
+        "mase": m.mase(actual_usd, point_usd, m.naive_scale(train_close, step)),
         "rmse_log_return": m.rmse(actual, point),
         "mae_log_return": m.mae(actual, point),
-        "mase_log_return": m.mase(actual, point, scale_log),
+        "mase_log_return": m.mase(actual, point, m.naive_scale(np.log(train_close), step)),
         "directional_accuracy": direction.value,
         "directional_accuracy_low": direction.low,
         "directional_accuracy_high": direction.high,
-        "crps_bp": 1e4 * float(m.crps_from_quantiles(actual, quantiles, levels).mean()),
-        "crps_usd": float(m.crps_from_quantiles(actual_usd, quantiles_usd, levels).mean()),
-        **_band_scores(rows, levels),
+        "crps_bp": float(rows["crps_bp"].mean()),
+        "crps_usd": float(rows["crps_usd"].mean()),
     }
+    for band in BANDS:
+        if ends := find_band(band, levels):
+            low, high = (quantiles[:, end] for end in ends)
+            scores[f"coverage_{band * 100:.0f}"] = m.coverage(actual, low, high)
+            if band == 0.9:
+                scores["width_90"] = float(np.mean(high - low))
     return {name: _or_none(value) for name, value in scores.items()}
 
 
-def score_skill(
-    ours: pd.DataFrame,
-    theirs: pd.DataFrame,
-    levels: tuple[float, ...],
-    step: int,
-    judging: Judging,
-    seed: int,
-) -> Metrics:
+def score_skill(ours: pd.DataFrame, naive: pd.DataFrame, judging: Judging, seed: int) -> Metrics:
     """Skill of the RMSE and of the CRPS of log returns at one step, with 95 % intervals.
 
     Forecasts `step` days ahead share step - 1 days with the next one, so that blocks grow by that.
     """
-    block_days = judging.block_days + step - 1
-    columns = [quantile_column(level) for level in levels]
-    losses: dict[str, list[np.ndarray]] = {"skill_rmse": [], "skill_crps": []}
-    for rows in (ours, theirs):
-        actual = rows["actual"].to_numpy(np.float64)
-        losses["skill_rmse"].append((actual - rows["q0.5"].to_numpy(np.float64)) ** 2)
-        quantiles = rows[columns].to_numpy(np.float64)
-        losses["skill_crps"].append(m.crps_from_quantiles(actual, quantiles, levels))
+    block_days = judging.block_days + int(ours["step"].iloc[0]) - 1
     enough = len(ours) >= MIN_BLOCKS * block_days
+    squared = [np.square((rows["actual"] - rows["q0.5"]).to_numpy()) for rows in (ours, naive)]
+    crps = [rows["crps_bp"].to_numpy() for rows in (ours, naive)]
     scores: Metrics = {}
-    for name, (loss, reference_loss) in losses.items():
+    for name, (loss, reference_loss) in (("skill_rmse", squared), ("skill_crps", crps)):
         result = m.block_bootstrap_skill(
             loss,
             reference_loss,
@@ -228,13 +206,11 @@ def decide_verdict(skill: Metrics) -> Verdict:
     return "no evidence of skill"
 
 
-def describe_verdict(
-    verdict: Verdict, model: str, reference: str, n_days: int, skill: Metrics, echo: Echo
-) -> str:
+def describe_verdict(verdict: Verdict, model: str, n_days: int, skill: Metrics, echo: Echo) -> str:
     """The verdict as one plain sentence with its numbers."""
     text = (
         f"{verdict[0].upper()}{verdict[1:]}: over {n_days} test days the next day's RMSE skill of "
-        f"{model} against {reference} is {_with_interval(skill, 'skill_rmse')}, and that of its "
+        f"{model} against {REFERENCE} is {_with_interval(skill, 'skill_rmse')}, and that of its "
         f"distribution (CRPS) is {_with_interval(skill, 'skill_crps')}"
     )
     low = skill["skill_crps_low"]
@@ -250,42 +226,31 @@ def describe_verdict(
 
 
 def _same_days(
-    predictions: pd.DataFrame, model: str, reference: str
+    predictions: pd.DataFrame, model: str
 ) -> dict[int, tuple[pd.DataFrame, pd.DataFrame]]:
-    """Rows of both models by step, in order of time; ValueError where their days differ."""
+    """Rows of both models by step, in order of time, with their CRPS.
+
+    Raises ValueError where their days differ.
+    """
     missing = [name for name in COLUMNS if name not in predictions.columns]
     if missing:
         raise ValueError(f"predictions: expected the columns {list(COLUMNS)}, missing {missing}")
     frames = []
-    for name in (model, reference):
+    for name in (model, REFERENCE):
         rows = predictions[predictions["model"] == name].sort_values(["step", "origin"])
         if rows.empty:
             known = sorted(set(predictions["model"]))
             raise ValueError(f"predictions: expected rows of model {name!r}, received {known}")
-        frames.append(rows.reset_index(drop=True))
+        frames.append(m.with_crps(rows.reset_index(drop=True)))
     ours, theirs = frames
     shared = [name for name in COLUMNS if name != "model"]
     if ours.duplicated(["step", "origin"]).any() or not ours[shared].equals(theirs[shared]):
         raise ValueError(
-            f"predictions: expected {model!r} and {reference!r} on the same days once each, with "
+            f"predictions: expected {model!r} and {REFERENCE!r} on the same days once each, with "
             f"the same actual values; received {len(ours)} and {len(theirs)} rows that differ"
         )
     steps = [int(step) for step in ours["step"].unique()]
     return {step: (ours[ours["step"] == step], theirs[theirs["step"] == step]) for step in steps}
-
-
-def _band_scores(rows: pd.DataFrame, levels: tuple[float, ...]) -> dict[str, float]:
-    """Coverage of the central bands that the levels allow, and the 90 % band's mean width."""
-    scores: dict[str, float] = {}
-    for level in BAND_LEVELS:
-        band = central_band(level, levels)
-        if band is None:
-            continue
-        low, high = (rows[name].to_numpy(np.float64) for name in band)
-        scores[f"coverage_{level * 100:.0f}"] = m.coverage(rows["actual"].to_numpy(), low, high)
-        if level == 0.9:
-            scores["width_90"] = float(np.mean(high - low))
-    return scores
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
@@ -303,40 +268,3 @@ def _with_interval(skill: Metrics, name: str) -> str:
     if low is None or high is None:
         return f"{value:+z.2%} (too few days for an interval)"
     return f"{value:+z.2%} (95 % interval {low:+z.2%} to {high:+z.2%})"
-
-
-def score_holdout(
-    forecaster: Forecaster, candles: pd.DataFrame, fold: Fold, judging: Judging
-) -> tuple[pd.DataFrame, Evaluation]:
-    """Forecast every test origin with the holdout model and naive, and score both on what came.
-
-    Returns the long predictions frame (see forecasters/frame.py) and the evaluation. MASE is scaled
-    by naive's mean absolute error on the training rows, by step.
-    """
-    recipe = forecaster.recipe
-    close = candles["close"].to_numpy(dtype=np.float64)
-    forecast = forecaster.predict(candles, fold.test)
-    naive = Forecast(
-        origins=forecast.origins,
-        close=forecast.close,
-        quantiles=naive_quantiles(close, fold.test, recipe.horizon, recipe.quantile_levels),
-        levels=recipe.quantile_levels,
-    )
-    future = make_future(close, recipe.horizon)[fold.test.start : fold.test.stop]
-    frames = [
-        make_predictions(recipe.name, forecast, future),
-        make_predictions("naive", naive, future),
-    ]
-    predictions = pd.concat(frames, ignore_index=True)
-    scale_usd, scale_log = mase_scales(
-        close[fold.train_rows.start : fold.train_rows.stop], recipe.horizon
-    )
-    evaluation = evaluate(
-        predictions,
-        model=recipe.name,
-        judging=judging,
-        mase_scale_usd=scale_usd,
-        mase_scale_log=scale_log,
-        seed=recipe.seed,
-    )
-    return predictions, evaluation

@@ -16,7 +16,7 @@ from models.forecasters.baselines import (
     ewma_quantiles,
     naive_quantiles,
 )
-from models.forecasters.distribution import BANDS, probability_below
+from models.forecasters.frame import BANDS, find_band, probability_below
 from models.learning.splits import NAIVE_WINDOW
 from models.scoring import metrics
 from models.scoring.metrics import wilson_interval
@@ -50,30 +50,33 @@ def _score_group(
     actual_usd = close[_find_rows(days, rows["target_date"])]
     actual = np.log(actual_usd / rows["close_origin"].to_numpy(np.float64))
     pinball = metrics.pinball_loss(actual, quantiles, levels)
-    scores = {
+    scores: dict[str, Any] = {
         "actual_usd": actual_usd,
         "actual": actual,
-        "crps_bp": 2e4 * (pinball @ metrics.level_weights(levels)),
+        "crps_bp": 1e4 * metrics.crps_from_quantiles(actual, quantiles, levels),
         "pinball_bp": format_lists((1e4 * pinball).round(4)),
         "pit": probability_below(actual, quantiles, levels),
     }
     for band in BANDS:
-        ends = [
-            [i for i, level in enumerate(levels) if abs(level - end) < 1e-9]
-            for end in ((1 - band) / 2, (1 + band) / 2)
-        ]
         inside = None
-        if all(ends):
-            low, high = (quantiles[:, at[0]] for at in ends)
+        if ends := find_band(band, levels):
+            low, high = (quantiles[:, end] for end in ends)
             inside = (low <= actual) & (actual <= high)
-        scores[f"inside_{band * 100:.0f}"] = inside
+        scores[_inside(band)] = inside
     origins = _find_rows(days, rows["as_of"])
     steps = rows["step"].to_numpy(np.int64)
-    for name, (make, warm_up) in _REFERENCES.items():
-        scores[f"{name}_crps_bp"] = _score_reference(
-            make, warm_up, close, origins, steps, actual, levels
-        )
+    for name in REFERENCES:
+        able, reference = _reference_quantiles(name, close, origins, steps, levels)
+        crps = np.full(len(rows), np.nan)
+        if able.any():
+            crps[able] = 1e4 * metrics.crps_from_quantiles(actual[able], reference, levels)
+        scores[f"{name}_crps_bp"] = crps
     return pd.DataFrame(scores, index=rows.index)
+
+
+def _inside(band: float) -> str:
+    """Column that says whether the outcome fell inside a central band: 0.9 -> "inside_90"."""
+    return f"inside_{band * 100:.0f}"
 
 
 def parse_lists(texts: Sequence[str] | pd.Series) -> Floats:
@@ -86,31 +89,33 @@ def format_lists(values: Floats) -> list[str]:
     return [f"[{row}]" for row in json.dumps(values.tolist())[2:-2].split("], [")]
 
 
-def _score_reference(
-    make: Callable[[Floats, range, int, tuple[float, ...]], Floats],
-    warm_up: int,
-    close: Floats,
-    origins: NDArray[np.int64],
-    steps: NDArray[np.int64],
-    actual: Floats,
-    levels: tuple[float, ...],
-) -> Floats:
-    """CRPS in basis points of a reference at the same origins and steps; NaN where it has none."""
-    horizon = int(steps.max())
-    scores = np.full(len(origins), np.nan)
-    able = origins >= warm_up + horizon
-    if able.any():
-        asked = range(int(origins[able].min()), int(origins.max()) + 1)
-        quantiles = make(close, asked, horizon, levels)
-        chosen = quantiles[origins[able] - asked.start, steps[able] - 1]
-        scores[able] = 1e4 * metrics.crps_from_quantiles(actual[able], chosen, levels)
-    return scores
-
-
-_REFERENCES: dict[str, tuple[Callable[[Floats, range, int, tuple[float, ...]], Floats], int]] = {
+REFERENCES: dict[str, tuple[Callable[[Floats, range, int, tuple[float, ...]], Floats], int]] = {
     "naive": (naive_quantiles, NAIVE_WINDOW),
     "ewma": (ewma_quantiles, RESIDUAL_WINDOW + MONTH_DAYS),
 }
+"""What a live forecast is held against, with the days of past that it needs."""
+
+
+def _reference_quantiles(
+    name: str,
+    close: Floats,
+    origins: NDArray[np.int64],
+    steps: NDArray[np.int64],
+    levels: tuple[float, ...],
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Which of n origins have enough past for a reference, (n,), and its quantiles at those.
+
+    `origins` (n,) are rows of `close`, `steps` (n,) the days ahead that are asked for; the
+    quantiles are (n_able, n_levels).
+    """
+    make, warm_up = REFERENCES[name]
+    horizon = int(steps.max())
+    able = origins >= warm_up + horizon
+    if not able.any():
+        return able, np.empty((0, len(levels)))
+    asked = range(int(origins[able].min()), int(origins.max()) + 1)
+    quantiles = make(close, asked, horizon, levels)  # (n_asked, horizon, n_levels)
+    return able, quantiles[origins[able] - asked.start, steps[able] - 1]
 
 
 def _find_rows(days: NDArray[np.datetime64], wanted: pd.Series) -> NDArray[np.int64]:
@@ -122,8 +127,6 @@ def _find_rows(days: NDArray[np.datetime64], wanted: pd.Series) -> NDArray[np.in
     return np.asarray(at, dtype=np.int64)
 
 
-BAND_COLUMNS = {0.5: "inside_50", 0.8: "inside_80", 0.9: "inside_90", 0.95: "inside_95"}
-REFERENCES = ("naive", "ewma")
 SIGNIFICANCE = 0.05
 MIN_DAYS = 30
 
@@ -135,17 +138,21 @@ def select_record(rows: pd.DataFrame, kind: str = "live") -> pd.DataFrame:
 
 
 def select_scores(rows: pd.DataFrame) -> pd.DataFrame:
-    """Scores of the live forecasts among ledger rows: origin, step, crps_bp."""
+    """Scores of the live forecasts among ledger rows: origin, step, crps_bp.
+
+    The CRPS is taken from the stored quantiles and not from the stored score, since releases up to
+    0.1.0 scored with another mean over the levels, 0.8 % higher.
+    """
     live = select_record(rows)
-    scored = live[live["crps_bp"].notna()]
+    scored = live[live["actual"].notna()].reset_index(drop=True)
+    crps = pd.Series(np.nan, index=scored.index)
+    for text, part in scored.groupby("levels"):
+        levels = tuple(json.loads(str(text)))
+        quantiles = np.sort(parse_lists(part["quantiles"]), axis=1)
+        actual = part["actual"].to_numpy(np.float64)
+        crps[part.index] = 1e4 * metrics.crps_from_quantiles(actual, quantiles, levels)
     origin = pd.to_datetime(scored["as_of"], utc=True).astype("datetime64[us, UTC]")
-    return pd.DataFrame(
-        {
-            "origin": origin,
-            "step": scored["step"].astype("int64"),
-            "crps_bp": scored["crps_bp"].astype("float64"),
-        }
-    )
+    return pd.DataFrame({"origin": origin, "step": scored["step"].astype("int64"), "crps_bp": crps})
 
 
 def summarize_record(rows: pd.DataFrame) -> dict[str, Any]:
@@ -165,9 +172,7 @@ def summarize_record(rows: pd.DataFrame) -> dict[str, Any]:
         "catch_up_days": int(rows.loc[rows["kind"] == "catch-up", "as_of"].nunique()),
         "first_day": _day(live["as_of"].min()) if len(live) else None,
         "last_day": _day(live["as_of"].max()) if len(live) else None,
-        "coverage": {
-            f"{level:g}": _coverage(next_day[column]) for level, column in BAND_COLUMNS.items()
-        },
+        "coverage": {f"{band:g}": _coverage(next_day[_inside(band)]) for band in BANDS},
         "references": {name: _against(scored, name) for name in REFERENCES},
     }
     misses = ~next_day["inside_90"].astype(bool).to_numpy()

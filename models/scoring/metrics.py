@@ -1,18 +1,27 @@
 """Scores in plain NumPy: point errors, direction, quantiles, and skill with its interval.
 
 `actual` and `predicted` are arrays of one shape, finite and not empty; a ValueError says otherwise.
+The Wilson interval is our own, since importing scipy.stats for it takes as long as pandas does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+
+from models.forecasters.frame import read_quantiles
 
 Floats = NDArray[np.float64]
+
+PERCENTILES = tuple(round(0.01 * i, 2) for i in range(1, 100))
+"""Levels that CRPS is taken over, whatever levels a forecast has."""
 
 # Two-sided 95 % point of the standard normal distribution.
 Z_95 = 1.959963984540054
@@ -116,37 +125,66 @@ def pinball_loss(actual: ArrayLike, quantiles: ArrayLike, levels: Sequence[float
     Source: Koenker and Bassett (1978), "Regression quantiles".
     """
     tau = _levels(levels)
-    a, q = _finite("actual", actual), _finite("quantiles", quantiles)
-    if q.shape != (*a.shape, len(tau)):
-        raise ValueError(f"quantiles: expected shape {(*a.shape, len(tau))}, received {q.shape}")
+    a, q = _quantiles(actual, quantiles, tau)
     error = a[..., None] - q
     return np.maximum(tau * error, (tau - 1) * error)
-
-
-def level_weights(levels: Sequence[float]) -> Floats:
-    """Trapezoid weights of quantile levels, (n_levels,), summing to 1; equal on an even grid.
-
-    Half the gap to the neighbour on either side; the outermost levels mirror their one gap, since
-    nothing is known beyond them.
-    """
-    tau = _levels(levels)
-    if len(tau) == 1:
-        return np.ones(1)
-    gaps = np.diff(tau)
-    width = np.concatenate([gaps[:1], gaps]) + np.concatenate([gaps, gaps[-1:]])
-    return np.asarray(width / width.sum(), dtype=np.float64)
 
 
 def crps_from_quantiles(actual: ArrayLike, quantiles: ArrayLike, levels: Sequence[float]) -> Floats:
     """CRPS of a forecast given as quantiles, in the unit of `actual`.
 
-    actual (...), quantiles (..., n_levels), levels sorted in (0, 1); returns (...). Twice the
-    weighted mean of the pinball losses, see `level_weights`; on an even grid of levels twice the
-    plain mean. Over symmetric levels a point mass scores its absolute error.
+    actual (...), quantiles (..., n_levels), levels sorted in (0, 1); returns (...). Twice the mean
+    pinball loss of the 99 percentiles. Percentiles that are not among the levels are read off the
+    others, linearly in the normal score of the level, also beyond the outermost: exact for a normal
+    distribution. So forecasts of different levels have scores that can be compared.
+
+    Of calibrated normal or Student-t forecasts the mean lies 0.9 to 1.0 % above the exact integral,
+    since 99 losses stand for 100 hundredths; that is so for every model, and cancels in a skill.
+    With the 15 levels of the default recipe in place of the percentiles it is the same to 0.01 %
+    for those distributions. A point mass scores its absolute error.
     Source: Gneiting and Ranjan (2011), "Comparing density forecasts using threshold- and
     quantile-weighted scoring rules": CRPS is twice the integral of the pinball loss over levels.
     """
-    return np.asarray(2 * (pinball_loss(actual, quantiles, levels) @ level_weights(levels)))
+    tau = _levels(levels)
+    a, q = _quantiles(actual, quantiles, tau)
+    percentiles = q @ _percentile_weights(tuple(tau.tolist()))  # (..., 99)
+    return np.asarray(2 * pinball_loss(a, percentiles, PERCENTILES).mean(axis=-1))
+
+
+@lru_cache(maxsize=32)
+def _percentile_weights(levels: tuple[float, ...]) -> Floats:
+    """Weights (n_levels, 99) of the quantiles in each percentile, see `crps_from_quantiles`."""
+    if len(levels) == 1:
+        return np.ones((1, len(PERCENTILES)))
+    known, wanted = ndtri(levels), ndtri(PERCENTILES)
+    left = np.clip(np.searchsorted(known, wanted, side="right") - 1, 0, len(levels) - 2)
+    share = (wanted - known[left]) / (known[left + 1] - known[left])  # beyond 0…1 outside
+    weights = np.zeros((len(levels), len(PERCENTILES)))
+    columns = np.arange(len(PERCENTILES))
+    weights[left, columns] = 1 - share
+    weights[left + 1, columns] = share
+    return weights
+
+
+def with_crps(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add the CRPS of every row to a frame of forecasts, see forecasters/frame.py.
+
+    `crps_bp` in basis points of log return, `crps_usd` in USD; NaN for a forecast not finite.
+    """
+    quantiles, levels = read_quantiles(frame)
+    finite = np.isfinite(quantiles).all(axis=1)
+    usd = frame["close_origin"].to_numpy(np.float64)[:, None] * np.exp(quantiles)
+    scored = frame.copy()
+    for name, actual, values, unit in (
+        ("crps_bp", "actual", quantiles, 1e4),
+        ("crps_usd", "actual_usd", usd, 1.0),
+    ):
+        crps = np.full(len(frame), np.nan)
+        if finite.any():
+            came = frame[actual].to_numpy(np.float64)[finite]
+            crps[finite] = unit * crps_from_quantiles(came, values[finite], levels)
+        scored[name] = crps
+    return scored
 
 
 def coverage(actual: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
@@ -217,6 +255,13 @@ def _finite(name: str, values: ArrayLike) -> Floats:
         what = "an empty array" if array.size == 0 else "NaN or infinity"
         raise ValueError(f"{name}: expected finite numbers, received {what}")
     return array
+
+
+def _quantiles(actual: ArrayLike, quantiles: ArrayLike, tau: Floats) -> tuple[Floats, Floats]:
+    a, q = _finite("actual", actual), _finite("quantiles", quantiles)
+    if q.shape != (*a.shape, len(tau)):
+        raise ValueError(f"quantiles: expected shape {(*a.shape, len(tau))}, received {q.shape}")
+    return a, q
 
 
 def _levels(levels: Sequence[float]) -> Floats:

@@ -1,7 +1,7 @@
 """Scores that a promotion is decided by: challenger and champion on the same origins.
 
-What serves is trained on every candle, and cannot be judged on any of them. What is scored is the
-holdout model: the same recipe, trained on the days before the first test origin's target.
+The serving model is trained on every candle, and no candle is left to score it on. What is scored
+is the holdout model: the same recipe, trained on the days before the first test origin's target.
 """
 
 from __future__ import annotations
@@ -11,36 +11,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.forecasters.frame import central_band, levels_of, quantile_column
-from models.scoring import metrics
+from models.forecasters.frame import central_band, levels_of
+from models.scoring.metrics import with_crps
 from models.scoring.significance import diebold_mariano
 
 
 def score_origins(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
     """Score every origin and step of one model: origin, step, crps_bp, inside_90 (0 or 1).
 
-    `predictions` as in models/scoring/holdout.py. A forecast that is not finite scores NaN.
+    `predictions` as in forecasters/frame.py. A forecast that is not finite scores NaN. Raises
+    ValueError where the levels have no 90 % band.
     """
     rows = predictions[predictions["model"] == model].sort_values(["origin", "step"])
-    levels = levels_of(rows)
-    quantiles = rows[[quantile_column(level) for level in levels]].to_numpy(np.float64)
-    actual = rows["actual"].to_numpy(np.float64)
-    finite = np.isfinite(quantiles).all(axis=1)
-    crps = np.full(len(rows), np.nan)
-    if finite.any():
-        crps[finite] = metrics.crps_from_quantiles(actual[finite], quantiles[finite], levels)
-    band = central_band(0.9, levels)
+    band = central_band(0.9, levels_of(rows))
     if band is None:
-        raise ValueError(f"quantile_levels: expected 0.05 and 0.95 among them, received {levels}")
+        raise ValueError(f"expected the levels 0.05 and 0.95, received {levels_of(rows)}")
+    scored = with_crps(rows)[["origin", "step", "crps_bp"]].reset_index(drop=True)
     low, high = (rows[name].to_numpy(np.float64) for name in band)
-    return pd.DataFrame(
-        {
-            "origin": rows["origin"].to_numpy(),
-            "step": rows["step"].to_numpy(),
-            "crps_bp": 1e4 * crps,
-            "inside_90": ((low <= actual) & (actual <= high)).astype("int64"),
-        }
-    )
+    actual = rows["actual"].to_numpy(np.float64)
+    return scored.assign(inside_90=((low <= actual) & (actual <= high)).astype("int64"))
 
 
 def last_origins(scores: pd.DataFrame, n: int) -> pd.DataFrame:

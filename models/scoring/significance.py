@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr
 
 MCS_SIZE = 0.10
 MCS_SAMPLES = 1000
@@ -45,9 +46,7 @@ def diebold_mariano(losses: ArrayLike, reference: ArrayLike, *, step: int) -> Di
         return DieboldMariano(np.nan, np.nan)
     correction = np.sqrt((n + 1 - 2 * step + step * (step - 1) / n) / n)
     t = float(difference.mean() / np.sqrt(variance) * correction)
-    from scipy.stats import t as student_t  # takes a second to import
-
-    return DieboldMariano(t, float(2 * student_t.sf(abs(t), n - 1)))
+    return DieboldMariano(t, float(2 * stdtr(n - 1, -abs(t))))
 
 
 def _long_run_variance(values: NDArray[np.float64], lags: int) -> float:

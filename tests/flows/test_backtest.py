@@ -71,11 +71,11 @@ def test_json_says_what_was_asked_and_found(one_job: Backtest) -> None:
 
 def test_every_origin_is_scored_once_in_one_long_frame(one_job: Backtest) -> None:
     frame = pd.read_parquet(one_job.summary["artifacts"]["forecasts"])
-    assert not frame.duplicated(["recipe", "origin", "step"]).any()
+    assert not frame.duplicated(["model", "origin", "step"]).any()
     assert len(frame) == 4 * (61 + 60)
-    first = frame[(frame["recipe"] == "default") & (frame["step"] == 1)]
+    first = frame[(frame["model"] == "default") & (frame["step"] == 1)]
     scores = one_job.summary["horizons"]["1"]["models"]["default"]
-    assert 1e4 * first["crps"].mean() == pytest.approx(scores["crps_bp"])
+    assert first["crps_bp"].mean() == pytest.approx(scores["crps_bp"])
 
 
 def test_mlflow_has_a_parent_and_a_child_for_every_model(one_job: Backtest) -> None:

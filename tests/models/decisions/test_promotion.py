@@ -209,6 +209,7 @@ def predictions_of(model: str, spread: float, n: int = 30) -> pd.DataFrame:
     step = np.tile([1, 2], n)
     actual = np.where((np.arange(2 * n) % 20 == 0) & (step == 1), 2.0, 0.0)
     frame = pd.DataFrame({"model": model, "origin": days.repeat(2), "step": step, "actual": actual})
+    frame = frame.assign(close_origin=100.0, actual_usd=100 * np.exp(actual))
     return frame.assign(**{"q0.05": -spread, "q0.5": 0.0, "q0.95": spread})
 
 

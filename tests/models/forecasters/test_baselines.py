@@ -57,7 +57,7 @@ def test_a_short_past_is_refused_and_just_enough_is_not(horizon):
         naive_quantiles(CLOSE, range(first - 1, 320), horizon, DEFAULT_LEVELS)
 
 
-EASY = ("naive", "seasonal_naive", "drift", "ewma", "har")
+EASY = ("naive", "seasonal_naive", "mean_return", "ewma", "har")
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -101,9 +101,9 @@ def test_medians_by_hand(long_candles):
     log_close = np.log(long_candles["close"].to_numpy())
     returns = np.diff(log_close, prepend=np.nan)
     assert (ask("naive", long_candles, range(600, 605))[:, :, 2] == 0).all()
-    drift = ask("drift", long_candles, range(600, 601))[0, :, 2]
+    mean_return = ask("mean_return", long_candles, range(600, 601))[0, :, 2]
     mean = (log_close[600] - log_close[0]) / 600
-    np.testing.assert_allclose(drift, mean * np.arange(1, 9))
+    np.testing.assert_allclose(mean_return, mean * np.arange(1, 9))
     season = ask("seasonal_naive", long_candles, range(600, 601))[0]
     for step in (1, 7, 8):
         # Day 601 repeats day 594, day 607 repeats day 600, and day 608 day 594 + 7 again: 601 - 7.

@@ -13,13 +13,15 @@ from models.config.recipe import READS_BOTH_WAYS, Recipe
 from models.data.sample import make_sample
 from models.errors import InputError
 from models.forecasters.baselines import predict_baseline
+from models.forecasters.frame import make_predictions
 from models.forecasters.walk_forward import (
     FOLDS_A_GROUP,
     group_spans,
     make_spans,
     predict_group,
 )
-from models.scoring.backtest import LEVELS, make_scored
+from models.scoring.backtest import LEVELS
+from models.scoring.metrics import with_crps
 from models.scoring.significance import diebold_mariano
 
 LAST_DAY = dt.date(2024, 12, 31)
@@ -92,7 +94,8 @@ def quick(**more):
 def forecast_last(candles, n, recipe):
     origins = range(len(candles) - n - 1, len(candles) - 1)
     (group,) = group_spans(recipe, make_spans(origins, refit_days=n, rolling_days=None))
-    frame = make_scored("net", candles, origins, predict_group(recipe, candles, group))
+    quantiles = predict_group(recipe, candles, group)
+    frame = with_crps(make_predictions("net", candles, origins, quantiles, LEVELS))
     return origins, frame
 
 
@@ -134,9 +137,9 @@ def test_where_garch_is_the_truth_the_network_does_not_win_and_is_calibrated():
     candles = make_garch_candles(3000, 5)
     origins, net = forecast_last(candles, 1200, Recipe(horizon=1, quantile_levels=LEVELS))
     quantiles = predict_baseline("garch", candles, origins, horizon=1, levels=LEVELS)
-    garch = make_scored("garch", candles, origins, quantiles)
-    test = diebold_mariano(net["crps"], garch["crps"], step=1)
+    garch = with_crps(make_predictions("garch", candles, origins, quantiles, LEVELS))
+    test = diebold_mariano(net["crps_bp"], garch["crps_bp"], step=1)
     assert test.t > -2
-    assert net["crps"].mean() < 1.02 * garch["crps"].mean()
+    assert net["crps_bp"].mean() < 1.02 * garch["crps_bp"].mean()
     inside = net["actual"].between(net["q0.05"], net["q0.95"])
     assert 0.88 <= inside.mean() <= 0.92

@@ -8,16 +8,9 @@ import pytest
 import scoringrules as sr
 from scipy.stats import norm
 
-from models.scoring.backtest import (
-    EVEN_LEVELS,
-    LEVELS,
-    log_scores,
-    make_scored,
-    pit_values,
-    score_rows,
-    summarise_backtest,
-)
-from models.scoring.metrics import crps_from_quantiles, pinball_loss
+from models.forecasters.frame import probability_below
+from models.scoring.backtest import LEVELS, log_scores, score_rows, summarise_backtest
+from models.scoring.metrics import PERCENTILES, crps_from_quantiles, pinball_loss, with_crps
 
 NORMAL = norm.ppf(LEVELS)
 
@@ -26,42 +19,35 @@ def frame_of(name, actual, quantiles, step=1):
     n = len(actual)
     days = pd.date_range("2020-01-01", periods=n, tz="UTC")
     data = {
-        "recipe": name, "origin": days, "target_date": days + pd.Timedelta(days=step),
+        "model": name, "origin": days, "target_date": days + pd.Timedelta(days=step),
         "step": step, "close_origin": 100.0, "actual": actual,
         "actual_usd": 100 * np.exp(actual),
     }  # fmt: skip
-    even = [level in EVEN_LEVELS for level in LEVELS]
-    crps = crps_from_quantiles(actual, quantiles[:, even], EVEN_LEVELS)
     columns = {f"q{level:g}": quantiles[:, i] for i, level in enumerate(LEVELS)}
-    return pd.DataFrame(data | {"crps": crps, "crps_usd": 100 * crps} | columns)
+    return with_crps(pd.DataFrame(data | columns))
 
 
 def test_crps_and_pinball_are_the_closed_form_and_scoringrules():
     rng = np.random.default_rng(0)
     actual = rng.normal(size=200)
-    quantiles = np.tile(norm.ppf(EVEN_LEVELS), (200, 1))
-    ours = crps_from_quantiles(actual, quantiles, EVEN_LEVELS)
+    quantiles = np.tile(norm.ppf(PERCENTILES), (200, 1))
+    ours = crps_from_quantiles(actual, quantiles, PERCENTILES)
     np.testing.assert_allclose(ours.mean(), np.mean(sr.crps_normal(actual, 0.0, 1.0)), rtol=0.02)
     np.testing.assert_allclose(
-        ours, sr.crps_quantile(actual, quantiles, np.array(EVEN_LEVELS)), rtol=1e-9
+        ours, sr.crps_quantile(actual, quantiles, np.array(PERCENTILES)), rtol=1e-9
     )
     np.testing.assert_allclose(
-        pinball_loss(actual, quantiles, EVEN_LEVELS)[:, 4],
+        pinball_loss(actual, quantiles, PERCENTILES)[:, 4],
         sr.quantile_score(actual, quantiles[:, 4], 0.05),
     )
 
 
 def test_pit_is_even_where_the_forecast_is_right():
-    rng = np.random.default_rng(1)
-    actual = rng.normal(size=5000)
-    pit = pit_values(actual, np.tile(NORMAL, (5000, 1)), LEVELS)
-    np.testing.assert_allclose(pit, norm.cdf(actual), atol=0.011)
-
-
-def test_pit_by_hand():
-    quantiles = np.array([[0.0, 1.0]] * 4)
-    pit = pit_values(np.array([-1.0, 0.5, 1.0, 9.0]), quantiles, (0.2, 0.6))
-    np.testing.assert_allclose(pit, [0.1, 0.4, 0.6, 0.8])
+    actual = np.random.default_rng(1).normal(size=5000)
+    pit = probability_below(actual, np.tile(NORMAL, (5000, 1)), LEVELS)
+    np.testing.assert_allclose(pit, norm.cdf(actual), atol=0.003)
+    counts = score_rows(frame_of("right", actual, np.tile(NORMAL, (5000, 1))))["pit"]
+    assert counts == np.histogram(norm.cdf(actual), bins=10, range=(0, 1))[0].tolist()
 
 
 def test_log_score_is_minus_the_log_density():
@@ -112,13 +98,3 @@ def test_models_asked_about_other_days_are_refused():
     ]
     with pytest.raises(ValueError, match="other days"):
         summarise_backtest(pd.concat(frames), ("naive",), 1)
-
-
-def test_outcomes_that_have_not_come_are_not_scored(candles):
-    quantiles = np.zeros((10, 3, len(LEVELS))) + np.sort(NORMAL) / 100
-    frame = make_scored("net", candles, range(390, 400), quantiles)
-    assert frame.groupby("step").size().to_dict() == {1: 9, 2: 8, 3: 7}
-    close = np.log(candles["close"].to_numpy())
-    row = frame[(frame["step"] == 3) & (frame["origin"] == candles["open_time"][391])].iloc[0]
-    assert row["actual"] == pytest.approx(close[394] - close[391])
-    assert row["target_date"] == candles["open_time"][394]

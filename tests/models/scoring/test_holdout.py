@@ -10,10 +10,10 @@ from scipy.stats import norm
 
 from models.config.judging import Judging
 from models.config.recipe import DEFAULT_LEVELS
-from models.forecasters.frame import COLUMNS, central_band, levels_of, quantile_column
+from models.forecasters.frame import COLUMNS, quantile_column
 from models.forecasters.walk_forward import predict_holdout
 from models.scoring import metrics as m
-from models.scoring.holdout import evaluate, mase_scales, measure_echo, score_holdout
+from models.scoring.holdout import evaluate, measure_echo, score_holdout, score_step
 
 N, HORIZON, SD = 400, 2, 0.03
 CLOSES = 30_000 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, SD, N + HORIZON + 1)))
@@ -37,13 +37,8 @@ def make_predictions(median, **keywords):
     return pd.concat([make_rows("lstm", median, **keywords), make_rows("naive")])
 
 
-def score(predictions, **keywords):
-    usd, log = mase_scales(CLOSES, HORIZON)
-    arguments = {
-        "model": "lstm", "judging": JUDGING, "mase_scale_usd": usd, "mase_scale_log": log,
-        "seed": 1,
-    }  # fmt: skip
-    return evaluate(predictions, **(arguments | keywords))
+def score(predictions, model="lstm"):
+    return evaluate(predictions, model, CLOSES, JUDGING, seed=1)
 
 
 def actual_move(i, step):
@@ -104,7 +99,10 @@ def test_blocks_grow_with_the_overlap_of_the_forecasts():
 def test_metrics_agree_with_the_formulas_on_the_rows():
     predictions = make_predictions(lambda i, step: 0.3 * actual_move(i, step) + 0.5 * NOISE[i])
     result = score(predictions)
-    usd, log = mase_scales(CLOSES, HORIZON)
+    usd, log = (
+        {step: np.abs(values[step:] - values[:-step]).mean() for step in (1, 2)}
+        for values in (CLOSES, np.log(CLOSES))
+    )
     for name in ("lstm", "naive"):
         for step in (1, 2):
             rows = predictions.query("model == @name and step == @step")
@@ -213,33 +211,22 @@ def test_echo_skips_days_next_to_a_gap_and_is_none_where_undefined():
     assert measure_echo(flat).correlation_today is None
 
 
-# Names, levels and refusals.
+# MASE and refusals.
 
 
-def test_quantile_columns_and_levels():
-    assert quantile_column(0.025) == "q0.025"
-    assert quantile_column(0.1 + 0.2) == "q0.3"
-    frame = pd.DataFrame(columns=["q0.9", "quality", "q0.5", "q1", "q0.025", "qx"])
-    assert levels_of(frame) == (0.025, 0.5, 0.9)
-    assert levels_of(make_rows("naive", n=2)) == DEFAULT_LEVELS
-    with pytest.raises(ValueError, match=r"q0\.5"):
-        levels_of(pd.DataFrame(columns=["q0.1"]))
-
-
-def test_central_bands_only_where_the_levels_allow():
-    assert central_band(0.9, DEFAULT_LEVELS) == ("q0.05", "q0.95")
-    assert central_band(0.5, DEFAULT_LEVELS) == ("q0.25", "q0.75")
-    assert central_band(0.9, (0.05, 0.5)) is None
+def test_a_band_is_covered_only_where_the_levels_have_its_ends():
     names = [*COLUMNS, "q0.1", "q0.5", "q0.9"]
     metrics = score(make_predictions(actual_move)[names]).metrics["lstm"]["1"]
     assert "coverage_80" in metrics
-    assert "coverage_90" not in metrics
+    assert "coverage_90" not in metrics and "width_90" not in metrics
 
 
-def test_mase_scales_by_hand():
-    usd, log = mase_scales([1.0, 2.0, 4.0], 2)
-    assert usd == {1: 1.5, 2: 3.0}
-    assert log == pytest.approx({1: np.log(2), 2: np.log(4)})
+def test_mase_is_scaled_by_the_naive_errors_of_the_training_closes():
+    rows = m.with_crps(make_rows("naive"))
+    for step, usd, log in ((1, 1.5, np.log(2)), (2, 3.0, np.log(4))):
+        scores = score_step(rows[rows["step"] == step], np.array([1.0, 2.0, 4.0]))
+        assert scores["mase"] == pytest.approx(scores["mae_usd"] / usd)
+        assert scores["mase_log_return"] == pytest.approx(scores["mae_log_return"] / log)
 
 
 def test_other_days_are_refused():

@@ -9,9 +9,7 @@ import pytest
 
 from models.data.sample import make_sample
 from models.forecasters.baselines import predict_baseline
-from models.forecasters.distribution import probability_below, tabulate_forecast
-from models.forecasters.frame import Forecast
-from models.scoring.ledger import score_forecasts
+from models.scoring.ledger import score_forecasts, select_scores
 from models.scoring.metrics import crps_from_quantiles
 
 LEVELS = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
@@ -46,9 +44,6 @@ def test_scores_are_those_of_a_loop_over_rows() -> None:
     rows = ledger_rows(range(300, 310))
     scores = score_forecasts(rows, CANDLES)
     close = dict(zip(CANDLES["open_time"].dt.date, CANDLES["close"], strict=True))
-    gaps = np.diff(LEVELS)
-    weights = np.concatenate([gaps[:1], gaps]) + np.concatenate([gaps, gaps[-1:]])
-    weights = weights / weights.sum()
     for i, row in rows.iterrows():
         actual = np.log(close[row["target_date"]] / row["close_origin"])
         quantiles = json.loads(row["quantiles"])
@@ -57,7 +52,9 @@ def test_scores_are_those_of_a_loop_over_rows() -> None:
             for level, q in zip(LEVELS, quantiles, strict=True)
         ]
         assert scores["actual_usd"][i] == close[row["target_date"]]
-        assert scores["crps_bp"][i] == pytest.approx(2e4 * float(np.dot(weights, pinball)))
+        assert scores["crps_bp"][i] == pytest.approx(
+            1e4 * float(crps_from_quantiles(actual, quantiles, LEVELS))
+        )
         assert json.loads(scores["pinball_bp"][i]) == pytest.approx(
             [1e4 * loss for loss in pinball], abs=1e-4
         )
@@ -114,36 +111,18 @@ def test_day_without_a_candle_is_refused() -> None:
         score_forecasts(ledger_rows(range(395, 397)), CANDLES.iloc[:396])
 
 
-def test_probability_by_hand() -> None:
-    levels = (0.25, 0.5, 0.75)
-    quantiles = np.array([[-1.0, 0.0, 2.0]])
-    for value, expected in [(-1, 0.25), (-0.5, 0.375), (0, 0.5), (1, 0.625), (2, 0.75)]:
-        assert probability_below([value], quantiles, levels)[0] == pytest.approx(expected)
-    # Beyond the ends: 0.25 exp(-density x / 0.25), density 0.25 on the left, 0.125 on the right.
-    assert probability_below([-2.0], quantiles, levels)[0] == pytest.approx(0.25 * np.exp(-1))
-    assert probability_below([4.0], quantiles, levels)[0] == pytest.approx(1 - 0.25 * np.exp(-1))
-
-
-def test_probability_grows_with_the_value_also_where_quantiles_coincide() -> None:
-    quantiles = np.tile([0.0, 0.0, 0.0, 0.5, 0.5], (200, 1))
-    values = np.linspace(-1, 1, 200)
-    below = probability_below(values, quantiles, (0.1, 0.3, 0.5, 0.7, 0.9))
-    assert (np.diff(below) >= 0).all()
-    assert ((below >= 0) & (below <= 1)).all()
-
-
-def test_table_of_a_forecast() -> None:
-    quantiles = np.log(np.array([[[80, 85, 90, 95, 100, 105, 110, 115, 120]]]) / 100)
-    forecast = Forecast(
-        origins=pd.DatetimeIndex(["2024-12-31"], tz="UTC"),
-        close=np.array([100.0]),
-        quantiles=quantiles,
-        levels=LEVELS,
-    )
-    row = tabulate_forecast(forecast, below_usd=90.0).iloc[0]
-    assert row["target_date"] == pd.Timestamp("2025-01-01", tz="UTC")
-    assert row["median"] == pytest.approx(100)
-    assert (row["low_50"], row["high_90"]) == pytest.approx((95, 115))
-    assert row["p_up"] == pytest.approx(0.5)
-    assert row["p_move_5"] == pytest.approx(0.25 + 0.25)
-    assert row["p_below"] == pytest.approx(0.1)
+def test_live_scores_are_those_of_the_stored_quantiles_whatever_was_stored_as_score() -> None:
+    rows = ledger_rows(range(300, 310)).assign(kind="live", version="1", issued_at=0)
+    scored = rows.join(score_forecasts(rows, CANDLES))
+    found = select_scores(scored)
+    np.testing.assert_allclose(found["crps_bp"], scored["crps_bp"], rtol=1e-12)
+    assert found["origin"].dt.date.tolist() == scored["as_of"].tolist()
+    earlier = scored.assign(crps_bp=1.008 * scored["crps_bp"])
+    few = [0.25, 0.5, 0.75]
+    earlier.loc[4, ["levels", "quantiles"]] = [json.dumps(few), "[-0.01, 0.0, 0.01]"]
+    expected = scored["crps_bp"].copy()
+    expected[4] = 1e4 * crps_from_quantiles(scored["actual"][4], [-0.01, 0.0, 0.01], few)
+    np.testing.assert_allclose(select_scores(earlier)["crps_bp"], expected, rtol=1e-12)
+    waiting = earlier.assign(actual=earlier["actual"].where(earlier.index < 6))
+    assert len(select_scores(waiting)) == 6
+    assert select_scores(waiting.assign(kind="catch-up")).empty

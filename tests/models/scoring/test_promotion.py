@@ -24,8 +24,10 @@ def predictions_of(model="gru", seed=0, n=N, horizon=2):
             "origin": days.repeat(horizon),
             "step": np.tile(np.arange(1, horizon + 1), n),
             "actual": rng.normal(0, 0.03, n * horizon),
+            "close_origin": 100.0,
         }
     )
+    frame["actual_usd"] = 100 * np.exp(frame["actual"])
     quantiles = np.sort(rng.normal(0, 0.03, (n * horizon, 3)), axis=1)
     return frame.assign(**{quantile_column(p): quantiles[:, i] for i, p in enumerate(LEVELS)})
 
@@ -52,7 +54,7 @@ def test_a_forecast_that_is_not_finite_has_no_score_and_the_others_have():
 
 
 def test_levels_without_the_90_percent_band_are_refused():
-    with pytest.raises(ValueError, match=r"expected 0\.05 and 0\.95 among them"):
+    with pytest.raises(ValueError, match=r"expected the levels 0\.05 and 0\.95"):
         score_origins(predictions_of().drop(columns="q0.95"), "gru")
 
 
