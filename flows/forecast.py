@@ -12,7 +12,7 @@ from flows.closing import forecast_and_score
 from flows.retrain import retrain
 from models.config.flows import RetrainConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
-from models.errors import InputError, RegistryError, SourceError
+from models.errors import InputError, ServiceError, SourceError
 from models.naming import model_name
 from models.records import SnapshotRecord
 from tasks.ingest import ingest
@@ -69,5 +69,5 @@ def retrain_on_drift(config: RetrainConfig, as_of: dt.date, alarms: list[str]) -
     reason = f"drift: {'; '.join(alarms)}"
     try:
         return retrain(config.model_copy(update={"as_of": as_of, "reason": reason}))
-    except (InputError, SourceError, RegistryError) as error:
+    except (InputError, ServiceError) as error:
         return {"refused": str(error)}

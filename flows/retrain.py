@@ -25,9 +25,10 @@ from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.preflight import check_request
 from tasks.promote import promote
+from tasks.recall import recall
 from tasks.refit import refit
-from tasks.register import find_finished, register
-from tasks.report import read_summary, report
+from tasks.register import register
+from tasks.report import report
 from tasks.rival import rival
 from tasks.scale import scale
 from tasks.snapshot import snapshot
@@ -56,12 +57,8 @@ def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa:
         with discarded_after(candles.path.parent):
             checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
             snapped = snapshot(candles, checked, config.symbol)
-            finished = find_finished(config, snapped)
-            summary = (
-                read_summary(snapped, finished)
-                if finished
-                else make_version(config, candles, checked, snapped, scheduled)
-            )
+            known = recall(config, snapped)
+            summary = known.summary or make_version(config, candles, checked, snapped, scheduled)
         try:
             forecast = forecast_and_score(config, snapped, newest_closed, scheduled)
         except NoForecastError as refusal:

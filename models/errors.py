@@ -16,17 +16,27 @@ class NoForecastError(InputError):
     """
 
 
-class SourceError(RuntimeError):
-    """A source of candles did not answer, or not with candles that can be used.
+class ServiceError(RuntimeError):
+    """Something that the program depends on did not do what it was asked to.
 
-    The message is one line that names the source and what came. Trying again later may help;
-    the command line prints it without a traceback and exits with 1.
+    The message is one line that names the service and what came. Trying again later may help; the
+    command line prints it without a traceback and exits with 1.
     """
 
 
-class RegistryError(RuntimeError):
-    """MLflow, which answered when the run began, did not do what it was asked to.
+class SourceError(ServiceError):
+    """A source of candles did not answer, or not with candles that can be used."""
 
-    The message is one line. A stage is tried again; running again finishes what was begun. The
-    command line prints it without a traceback and exits with 1.
+
+class RegistryError(ServiceError):
+    """MLflow failed, which answered when the run began.
+
+    A stage is tried again; running again finishes what was begun.
+    """
+
+
+class LedgerError(ServiceError):
+    """The database of the ledger cannot be reached, is locked or full, or is not a database.
+
+    Nothing of the transaction was stored. A stage is tried again.
     """

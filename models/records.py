@@ -217,6 +217,16 @@ class LedgerRecord(Record):
         return "; ".join([text, *self.alarms])
 
 
+class RecallRecord(Record):
+    """The summary that the same retrain left, where it was done before."""
+
+    version: str = ""
+    summary: dict[str, Any] | None = None
+
+    def __str__(self) -> str:
+        return f"version {self.version} is of the same retrain" if self.version else "nothing yet"
+
+
 class ReportRecord(Record):
     """Where the report, the plots and the predictions lie, and the run's summary."""
 

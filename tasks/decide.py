@@ -30,15 +30,10 @@ from models.records import (
     VersionRecord,
 )
 from models.scoring.ledger import select_scores
+from tasks.registry.aliases import pin_reason, settle_history
 from tasks.registry.connection import connect
 from tasks.registry.model_files import load_version
-from tasks.registry.versions import (
-    find_version,
-    pin_reason,
-    read_decision,
-    read_recipe,
-    settle_history,
-)
+from tasks.registry.versions import find_version, read_decision, read_recipe
 from tasks.stage import stage
 from tasks.storage.files import read_frame
 from tasks.storage.ledger import read_ledger

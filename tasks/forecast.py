@@ -22,9 +22,10 @@ from models.learning.features import needed_columns
 from models.naming import model_name
 from models.records import LedgerRecord, OutlookRecord, SnapshotRecord
 from models.scoring.ledger import select_record
+from tasks.registry.aliases import champion_at, find_champion
 from tasks.registry.connection import connect
 from tasks.registry.model_files import load_version
-from tasks.registry.versions import champion_at, find_champion, find_version
+from tasks.registry.versions import find_version
 from tasks.stage import stage
 from tasks.storage.files import read_frame
 from tasks.storage.ledger import (

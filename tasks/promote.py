@@ -6,8 +6,8 @@ import datetime as dt
 
 from models.config.flows import RetrainConfig
 from models.records import DecisionRecord, VersionRecord
+from tasks.registry.aliases import CHALLENGER, CHAMPION, Move, move_champion, pin_reason
 from tasks.registry.connection import connect
-from tasks.registry.versions import CHALLENGER, CHAMPION, move_champion, pin_reason
 from tasks.stage import stage
 
 
@@ -26,15 +26,15 @@ def promote(
         client.set_registered_model_alias(name, CHALLENGER, number)
         aliases.append(CHALLENGER)
     if decision.moves and not pin_reason(name):
-        move_champion(
-            client,
-            name,
-            number,
+        move = Move(
+            model=name,
+            to=number,
             action=decision.action,
             why="; ".join(filter(None, [*decision.reasons, config.reason])),
             at=at,
             key=version.key,
         )
+        move_champion(client, move)
         aliases.append(CHAMPION)
     client.set_model_version_tag(name, number, "finished", "true")
     return version.model_copy(update={"aliases": tuple(aliases)})

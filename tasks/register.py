@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -27,9 +26,10 @@ from models.records import (
     VersionRecord,
 )
 from models.scoring.holdout import Evaluation
-from tasks.registry.connection import code_version, connect, find_experiment, told_in_one_line
+from tasks.registry.aliases import find_champion
+from tasks.registry.connection import code_version, connect, find_experiment
 from tasks.registry.model_files import HOLDOUT, SERVING, digest_model
-from tasks.registry.versions import find_by_key, find_champion
+from tasks.registry.versions import find_by_key, retrain_key
 from tasks.stage import stage
 from tasks.storage.files import read_frame
 
@@ -92,24 +92,6 @@ def register(
         client.set_terminated(run_id, "FAILED")
         raise
     return _as_record(name, key, run_id, number)
-
-
-def retrain_key(config: RetrainConfig, snapshot: SnapshotRecord) -> str:
-    """What makes two retrains the same: candles, symbol, recipe, judging and code."""
-    parts = [snapshot.sha256, config.symbol, config.recipe.digest(), config.judging.digest()]
-    return hashlib.sha256("\n".join([*parts, code_version()]).encode()).hexdigest()
-
-
-@told_in_one_line()
-def find_finished(config: RetrainConfig, snapshot: SnapshotRecord) -> VersionRecord | None:
-    """The version of the same retrain where it was done to the end, else None."""
-    client = connect()
-    name = model_name(config.symbol, snapshot.synthetic)
-    key = retrain_key(config, snapshot)
-    found = find_by_key(client, name, key)
-    if found is None or "finished" not in found.tags:
-        return None
-    return _as_record(name, key, str(found.run_id), str(found.version))
 
 
 def _as_record(name: str, key: str, run_id: str, number: str) -> VersionRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 import time
@@ -66,7 +67,7 @@ def report(
     """Render the report and hand it to MLflow and Prefect; ends the MLflow run."""
     start = time.perf_counter()
     evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
-    folder = _report_folder(snapshot, version)
+    folder = report_folder(snapshot.as_of, version.registered_model, version.version)
     summary = make_summary(config, checked, snapshot, scaled, evaluation, version, folder, seconds)
     summary |= {
         "decision": decided.decision.model_dump(mode="json"),
@@ -86,13 +87,6 @@ def report(
     return ReportRecord(folder=folder, summary=summary)
 
 
-def read_summary(snapshot: SnapshotRecord, version: VersionRecord) -> dict[str, Any]:
-    """The summary that an earlier run of the same retrain left, marked as `done_before`."""
-    path = _report_folder(snapshot, version) / "summary.json"
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return summary | {"done_before": True}
-
-
 def draw_plots(
     predictions: pd.DataFrame, losses: dict[str, list[float]], summary: dict[str, Any]
 ) -> dict[str, Figure]:
@@ -110,9 +104,9 @@ def draw_plots(
     }
 
 
-def _report_folder(snapshot: SnapshotRecord, version: VersionRecord) -> Path:
-    name = f"{snapshot.as_of}-{version.registered_model}-v{version.version}"
-    return home() / "reports" / name
+def report_folder(as_of: dt.date, model: str, version: str) -> Path:
+    """Folder of the report of a version."""
+    return home() / "reports" / f"{as_of}-{model}-v{version}"
 
 
 def _write_report(

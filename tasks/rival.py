@@ -10,8 +10,9 @@ from models.config.recipe import Recipe
 from models.forecasters.walk_forward import predict_holdout
 from models.records import EvaluationRecord, RivalRecord, SnapshotRecord, VersionRecord
 from models.scoring.promotion import last_origins, score_origins
+from tasks.registry.aliases import find_champion
 from tasks.registry.connection import connect
-from tasks.registry.versions import find_champion, find_version, read_decision, read_recipe
+from tasks.registry.versions import find_version, read_decision, read_recipe
 from tasks.stage import stage
 from tasks.storage.files import read_frame, write_frame
 from tasks.storage.home import home

@@ -11,9 +11,8 @@ from prefect import Task, get_run_logger
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
-from sqlalchemy.exc import OperationalError
 
-from models.errors import InputError, RegistryError
+from models.errors import InputError, LedgerError, RegistryError
 from models.records import Record
 from tasks.registry.connection import told_in_one_line
 
@@ -21,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=Record)
 
 # A network, disk or database that fails once may work the next time; anything else will not.
-TRANSIENT = (OSError, OperationalError, RegistryError)
+TRANSIENT = (OSError, LedgerError, RegistryError)
 
 
 def stage(name: str, *, retries: int = 0) -> Callable[[Callable[P, R]], Task[P, R]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from models.errors import InputError, RegistryError, SourceError
+from models.errors import InputError, ServiceError
 from tasks.storage.home import prepare_libraries
 
 COMMANDS = {
@@ -138,7 +138,7 @@ def main() -> None:
     except InputError as error:
         print(f"btc: {error}", file=sys.stderr)
         code = 2
-    except (SourceError, RegistryError) as error:
+    except ServiceError as error:
         print(f"btc: {error}", file=sys.stderr)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

@@ -119,8 +119,10 @@ def export_ledger(
 def _read(symbol: str, synthetic: bool) -> tuple[str, Any]:
     """A model's name and its ledger rows; raises InputError that names the models there are."""
     from models.naming import model_name
+    from tasks.storage.home import check_home
     from tasks.storage.ledger import known_models, read_ledger
 
+    check_home()
     name = model_name(symbol, synthetic)
     rows = read_ledger(name)
     if rows.empty:

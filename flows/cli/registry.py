@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.options import JsonOption, SymbolOption, SyntheticOption, WhyOption
-from models.errors import InputError
 
 models_app = typer.Typer(
     help="List the versions with scores, decisions and aliases, or show one.",
@@ -31,15 +30,17 @@ def list_models(
     from rich.console import Console
     from rich.table import Table
 
-    registry, client, name = _open(symbol, synthetic)
-    aliases = registry.find_aliases(client, name)
-    versions = registry.find_versions(client, name)
-    facts = [registry.version_facts(version, aliases) for version in versions]
+    client, name = _open(symbol, synthetic)
+    from tasks.registry.aliases import pin_reason
+    from tasks.registry.facts import list_facts
+    from tasks.registry.versions import say_where_to_look
+
+    facts = list_facts(client, name)
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     if not facts:
-        print(f"{name} has no version yet; {registry.say_where_to_look(client, name)}")
+        print(f"{name} has no version yet; {say_where_to_look(client, name)}")
         return
     columns = ("version", "as of", "cell", "CRPS bp", "naive bp", "decision", "aliases")
     title = f"{name}; CRPS is the mean of all steps"
@@ -52,7 +53,7 @@ def list_models(
         table.add_row(*row, decision, aliases)
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
-    if held := registry.pin_reason(name):
+    if held := pin_reason(name):
         console.print(f"Pinned: {held}", markup=False)
 
 
@@ -64,23 +65,10 @@ def show_model(
     as_json: JsonOption = False,
 ) -> None:
     """Show one version: where it comes from, how it was judged, when it served."""
-    import pandas as pd
+    client, name = _open(symbol, synthetic)
+    from tasks.registry.facts import show_facts
 
-    registry, client, name = _open(symbol, synthetic)
-    aliases = registry.find_aliases(client, name)
-    facts = registry.version_facts(registry.find_version(client, name, version), aliases)
-    history = registry.read_history(name)
-    number = int(version)
-    moves = history[(history["to_version"] == number) | (history["from_version"] == number)]
-    facts["history"] = [
-        {
-            "at": f"{row['at']:%Y-%m-%d %H:%M}",
-            **{key: row[key] for key in ("action", "who", "why", "state")},
-            "from": None if pd.isna(row["from_version"]) else int(row["from_version"]),
-            "to": int(row["to_version"]),
-        }
-        for row in moves.to_dict("records")
-    ]
+    facts = show_facts(client, name, version)
     if as_json:
         print(json.dumps(facts, indent=2))
         return
@@ -109,7 +97,7 @@ def rollback(
     synthetic: SyntheticOption = False,
 ) -> None:
     """Give the champion's place back to an earlier version, and pin it until `btc unpin`."""
-    _move(symbol, synthetic, to, "rollback", why)
+    _move(symbol, synthetic, to or "", "rollback", why)
 
 
 def pin(
@@ -126,54 +114,37 @@ def unpin(
     _set_pin(symbol, synthetic, False, why)
 
 
-def _move(symbol: str, synthetic: bool, to: str | None, action: str, why: str) -> None:
-    registry, client, name = _open(symbol, synthetic)
-    from flows.cli.console import hushed_imports
-    from models.naming import model_name
+def _move(symbol: str, synthetic: bool, to: str, action: str, why: str) -> None:
+    client, name = _open(symbol, synthetic)
+    from tasks.registry.aliases import Move, move_by_hand
 
-    with hushed_imports():
-        from tasks.registry.model_files import load_version
-        from tasks.storage.lock import hold
-    with hold(model_name(symbol, synthetic=False)) as mine:
-        if not mine:
-            raise InputError(f"a retrain of {symbol} is at work; try again when it has ended")
-        registry.settle_history(client, name)
-        champion = registry.find_champion(client, name)
-        if to is None:
-            to = champion and registry.previous_champion(name, str(champion.version))
-            if to is None:
-                raise InputError(f"{name}: no champion before this one; name a version with --to")
-        target = registry.find_version(client, name, to)
-        if target.tags.get("label", "").startswith("reproduction"):
-            raise InputError(f"{name} version {to} is a reproduction, which is never promoted")
-        load_version(target)
-        now = dt.datetime.now(dt.UTC)
-        registry.move_champion(
-            client, name, to, action=action, why=why, at=now, key=now.isoformat(), pin=True
-        )
-    before = f" (before: version {champion.version})" if champion else ""
-    print(f"{name}: version {to} is champion{before}, pinned until `btc unpin --why …`")
+    now = dt.datetime.now(dt.UTC)
+    wanted = Move(model=name, to=to, action=action, why=why, at=now, key=now.isoformat(), pin=True)
+    before, number = move_by_hand(client, symbol, wanted)
+    told = f" (before: version {before.version})" if before else ""
+    print(f"{name}: version {number} is champion{told}, pinned until `btc unpin --why …`")
 
 
 def _set_pin(symbol: str, synthetic: bool, pinned: bool, why: str) -> None:
-    registry, client, name = _open(symbol, synthetic)
-    now = dt.datetime.now(dt.UTC)
-    registry.set_pin(client, name, pinned=pinned, why=why, at=now)
+    client, name = _open(symbol, synthetic)
+    from tasks.registry.aliases import set_pin
+
+    set_pin(client, name, pinned=pinned, why=why, at=dt.datetime.now(dt.UTC))
     print(f"{name}: the champion is {'pinned' if pinned else 'no longer pinned'}")
 
 
-def _open(symbol: str, synthetic: bool) -> tuple[Any, Any, str]:
-    """The registry's module, a client and the model's name; heavy imports only now."""
+def _open(symbol: str, synthetic: bool) -> tuple[Any, str]:
+    """A client of the registry and the model's name; MLflow is imported only now."""
     from flows.cli.console import hushed_imports
     from models.naming import model_name
     from tasks.storage.home import prepare_environment
 
     prepare_environment()
     with hushed_imports():
-        from tasks.registry import versions as registry
+        from tasks.registry import aliases  # noqa: F401
         from tasks.registry.connection import check_tracking, connect
     check_tracking()
-    return registry, connect(), model_name(symbol, synthetic)
+    return connect(), model_name(symbol, synthetic)
 
 
 def _number(value: float | None) -> str:

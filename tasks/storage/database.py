@@ -1,7 +1,7 @@
 """Our own database: forecasts, scores, moves of aliases, alarms.
 
 SQLite under `BTC_HOME`, or PostgreSQL by `BTC_DATABASE_URL`. The schema is what the migrations in
-tasks/migrations make; the tables here are what the code reads and writes.
+tasks/storage/migrations make; the tables here are what the code reads and writes.
 """
 
 from __future__ import annotations
@@ -37,9 +37,15 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    ProgrammingError,
+)
 
-from models.errors import InputError
+from models.errors import InputError, LedgerError
 from tasks.storage.home import home
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -140,24 +146,39 @@ def database_url() -> str:
 def transaction() -> Iterator[Connection]:
     """One transaction on the database, whose schema is made or brought up to date before.
 
-    Raises InputError in one line where the database cannot be reached, is locked or full, or is no
-    database; nothing is then stored.
+    Raises LedgerError in one line where the database cannot be reached, is locked or full, or is no
+    database, InputError where BTC_DATABASE_URL is no address; what the block itself raises passes
+    unchanged. Nothing is stored where anything is raised.
     """
-    engine = None
-    try:
+    with _told_in_one_line(ArgumentError, ImportError, OSError):
         engine = _connect()
-        _migrate(engine)
-        with engine.begin() as connection:
-            yield connection
-    except (OperationalError, DatabaseError, ArgumentError, OSError) as error:
-        reason = " ".join(str(getattr(error, "orig", error)).split())
-        raise InputError(
-            f"ledger: cannot use {_shown_url()} ({reason}); nothing was stored. Free it or set "
-            "BTC_DATABASE_URL, then run again"
-        ) from error
+    try:
+        with _told_in_one_line(DatabaseError, OSError):
+            _migrate(engine)
+            connection = engine.connect()
+            begun = connection.begin()
+        with connection:
+            # A full disk or a lost connection may show at any statement.
+            with _told_in_one_line(DatabaseError):
+                yield connection
+            with _told_in_one_line(DatabaseError, OSError):
+                begun.commit()
     finally:
-        if engine is not None:
-            engine.dispose()
+        engine.dispose()
+
+
+@contextmanager
+def _told_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except (DataError, IntegrityError, ProgrammingError):
+        raise  # These say something of the statement or its rows, not of the database.
+    except kinds as error:
+        reason = " ".join(str(getattr(error, "orig", error)).split())
+        told = f"ledger: cannot use {_shown_url()} ({reason}); nothing was stored. "
+        if isinstance(error, ArgumentError | ImportError):
+            raise InputError(f"{told}Set BTC_DATABASE_URL to postgresql://… or unset it") from error
+        raise LedgerError(f"{told}Free it or set BTC_DATABASE_URL, then run again") from error
 
 
 def insert_new(

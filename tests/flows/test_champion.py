@@ -29,8 +29,9 @@ from models.config.flows import RetrainConfig
 from models.errors import InputError, RegistryError, SourceError
 from models.scoring.ledger import select_record
 from tasks import decide as promotion
+from tasks.registry.aliases import find_champion, pin_reason, read_history
 from tasks.registry.model_files import digest_model
-from tasks.registry.versions import find_champion, find_version, pin_reason, read_history
+from tasks.registry.versions import find_version
 from tasks.storage import database
 from tasks.storage.ledger import read_alarms, read_ledger, record_forecasts
 from tasks.storage.lock import hold

@@ -124,7 +124,7 @@ def end_state(home: Path) -> dict[str, Any]:
     before = os.environ.get("BTC_HOME")
     os.environ["BTC_HOME"] = str(home)
     try:
-        from tasks.registry.versions import read_history
+        from tasks.registry.aliases import read_history
         from tasks.storage.ledger import read_alarms, read_ledger
 
         ledger = read_ledger(NAME).drop(columns="id")

@@ -24,6 +24,7 @@ INSIDE = {
     "in ingest": "tasks.ingest.write_frame",
     "in validate": "tasks.validate.check_candles",
     "in snapshot": "tasks.snapshot.write_frame",
+    "in recall": "tasks.recall.find_by_key",
     "in scale": "tasks.scale.prepare",
     "in window": "tasks.window.check_windows",
     "in train": "tasks.train.fit_forecaster",
@@ -37,7 +38,7 @@ INSIDE = {
     "in decide, decided": "tasks.decide._publish",
     "in report": "tasks.report._write_report",
     "in report, run ended": "tasks.report._log_to_mlflow",
-    "in promote, move begun": "tasks.registry.versions._add_history",
+    "in promote, move begun": "tasks.registry.aliases._add_history",
     "in promote, alias moved": "tasks.promote.move_champion",
     "in forecast": "tasks.forecast.load_version",
     "in forecast, stored": "tasks.forecast.record_forecasts",
@@ -49,6 +50,7 @@ STAGES = {
     "ingest": "ingest",
     "validate": "validate",
     "snapshot": "snapshot",
+    "recall": "recall",
     "scale": "scale",
     "window": "window",
     "train": "train",
@@ -143,9 +145,11 @@ def skip_training(before_fit: Callable[[], None]) -> None:
 def run_day(job: dict, place: int) -> None:
     os.environ["BTC_HOME"] = job["home"]
     import tasks.register
+    import tasks.registry.versions
 
     # Somebody may commit while the days run.
-    tasks.register.code_version = lambda: "simulated"
+    for module in (tasks.register, tasks.registry.versions):
+        module.code_version = lambda: "simulated"
     from prefect.runtime import flow_run
 
     from flows.retrain import retrain

@@ -14,7 +14,7 @@ from flows.cli.app import main
 from models.config.data import RepairPolicy
 from models.config.flows import RetrainConfig
 from models.data.sample import make_sample
-from models.errors import InputError, RegistryError, SourceError
+from models.errors import InputError, LedgerError, RegistryError, SourceError
 from models.records import CandlesRecord
 from tasks.ingest import ingest
 from tasks.storage.files import write_frame
@@ -38,7 +38,7 @@ def complain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     return lines[0]
 
 
-@pytest.mark.parametrize("failure", [SourceError, RegistryError])
+@pytest.mark.parametrize("failure", [SourceError, RegistryError, LedgerError])
 def test_a_service_that_fails_is_one_line_and_exit_1(
     failure: type[Exception], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

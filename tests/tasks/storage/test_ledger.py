@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from sqlalchemy import inspect
+from sqlalchemy.exc import IntegrityError
 
 from models.data.sample import make_sample
 from models.decisions.drift_watch import Breach
-from models.errors import InputError
+from models.errors import InputError, LedgerError
 from models.scoring.ledger import summarize_record
 from tasks.storage import database as db
 from tasks.storage.ledger import (
+    UNIQUE,
     forecast_days,
     known_models,
     read_alarms,
@@ -129,8 +131,19 @@ def test_revised_close_is_scored_again_with_a_note(database: str) -> None:
 def test_failure_inside_a_transaction_stores_nothing(database: str) -> None:
     rows = forecast_rows(300)
     rows[2]["quantiles"] = None
-    with pytest.raises(InputError, match="nothing was stored"):
+    with pytest.raises(IntegrityError):
         record_forecasts(rows)
+    assert known_models() == []
+
+
+@pytest.mark.parametrize("failure", [OSError("no space left"), KeyError("close"), InputError("x")])
+def test_what_the_caller_raises_passes_unchanged_and_stores_nothing(
+    database: str, failure: Exception
+) -> None:
+    with pytest.raises(type(failure)) as caught, db.transaction() as connection:
+        db.insert_new(connection, db.forecasts, forecast_rows(300), *UNIQUE)
+        raise failure
+    assert caught.value is failure
     assert known_models() == []
 
 
@@ -156,7 +169,7 @@ def test_first_use_by_two_processes_at_once(database: str) -> None:
     def look() -> None:
         try:
             known_models()
-        except InputError as error:
+        except LedgerError as error:
             errors.append(error)
 
     threads = [threading.Thread(target=look) for _ in range(4)]
@@ -196,7 +209,7 @@ def test_locked_ledger_is_one_line_and_keeps_what_it_had(
     monkeypatch.setattr(db, "BUSY_SECONDS", 0.2)
     holder = sqlite3.connect(sqlite_home / "ledger.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(InputError, match="database is locked") as caught:
+    with pytest.raises(LedgerError, match="database is locked") as caught:
         record_forecasts(forecast_rows(301))
     assert "\n" not in str(caught.value)
     holder.execute("ROLLBACK")
@@ -221,25 +234,26 @@ def test_full_ledger_is_one_line_and_keeps_what_it_had(
         return engine
 
     monkeypatch.setattr(db, "_connect", connect_to_a_full_disk)
-    with pytest.raises(InputError, match="full"):
+    with pytest.raises(LedgerError, match="full"):
         record_forecasts([row for origin in range(301, 390) for row in forecast_rows(origin)])
     monkeypatch.setattr(db, "_connect", connect)
     assert len(read_ledger("btc-usd")) == 3
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "words", "kind"),
     [
-        ("postgresql://btc:secret@127.0.0.1:9/none", "127.0.0.1:9/none"),
-        ("nonsense", "cannot use"),
-        ("mysql+nonsense://x", "cannot use"),
+        ("postgresql://btc:secret@127.0.0.1:9/none", "127.0.0.1:9/none", LedgerError),
+        ("nonsense", "cannot use", InputError),
+        ("mysql+nonsense://x", "cannot use", InputError),
+        ("mysql://x", "MySQLdb", InputError),
     ],
 )
 def test_database_that_cannot_be_used_is_one_line_without_the_password(
-    sqlite_home: Path, monkeypatch: pytest.MonkeyPatch, url: str, words: str
+    sqlite_home: Path, monkeypatch: pytest.MonkeyPatch, url: str, words: str, kind: type
 ) -> None:
     monkeypatch.setenv("BTC_DATABASE_URL", url)
-    with pytest.raises(InputError, match=words) as caught:
+    with pytest.raises(kind, match=words) as caught:
         known_models()
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -247,5 +261,5 @@ def test_database_that_cannot_be_used_is_one_line_without_the_password(
 
 def test_file_that_is_no_database_is_one_line(sqlite_home: Path) -> None:
     (sqlite_home / "ledger.db").write_text("this is a text" * 100)
-    with pytest.raises(InputError, match="not a database"):
+    with pytest.raises(LedgerError, match="not a database"):
         known_models()

@@ -1,0 +1,30 @@
+"""Recall: what the same retrain left, where it was done before."""
+
+from __future__ import annotations
+
+import json
+
+from models.config.flows import RetrainConfig
+from models.naming import model_name
+from models.records import RecallRecord, SnapshotRecord
+from tasks.registry.connection import connect
+from tasks.registry.versions import find_by_key, retrain_key
+from tasks.report import report_folder
+from tasks.stage import stage
+
+
+@stage("recall", retries=3)
+def recall(config: RetrainConfig, snapshot: SnapshotRecord) -> RecallRecord:
+    """Find the summary of the same retrain where it was done to the end.
+
+    Without its report there is none, and the retrain writes it again.
+    """
+    name = model_name(config.symbol, snapshot.synthetic)
+    found = find_by_key(connect(), name, retrain_key(config, snapshot))
+    if found is None or "finished" not in found.tags:
+        return RecallRecord()
+    path = report_folder(snapshot.as_of, name, str(found.version)) / "summary.json"
+    if not path.exists():
+        return RecallRecord()
+    summary = json.loads(path.read_text(encoding="utf-8")) | {"done_before": True}
+    return RecallRecord(version=str(found.version), summary=summary)

@@ -1,0 +1,101 @@
+"""Moves of the champion's alias on a real MLflow store."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from models.config.recipe import Recipe
+from models.errors import InputError
+from models.naming import run_labels
+from tasks.registry import aliases
+from tasks.registry.aliases import (
+    Move,
+    find_champion,
+    move_by_hand,
+    move_champion,
+    pin_reason,
+    read_history,
+)
+from tasks.registry.connection import connect
+
+NAME = "btc-usd-synthetic"
+NOW = dt.datetime(2026, 10, 2, tzinfo=dt.UTC)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database with two versions: 1 may serve, 2 is a reproduction on made-up candles."""
+    folder = tmp_path_factory.mktemp("registry")
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}", f"sqlite:///{folder / 'mlflow.db'}")
+    client.create_registered_model(NAME)
+    for preset in ("default", "assignment"):
+        recipe = Recipe(preset=preset)
+        tags = {
+            "recipe": recipe.model_dump_json(),
+            "label": "; ".join(run_labels(True, recipe.reproduction)),
+        }
+        client.create_model_version(NAME, source=(folder / preset).as_uri(), tags=tags)
+    return folder
+
+
+@pytest.fixture
+def client(store: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
+    # No model lies behind the versions; that they load is tested with real ones.
+    monkeypatch.setattr(aliases, "load_version", lambda version: None)
+    found = connect()
+    if find_champion(found, NAME):
+        found.delete_registered_model_alias(NAME, "champion")
+    return found
+
+
+def wanted(to: str, action: str = "manual") -> Move:
+    return Move(
+        model=NAME, to=to, action=action, why="a test", at=NOW, key=f"{to}-{action}", pin=True
+    )
+
+
+@pytest.mark.parametrize("action", ["manual", "rollback"])
+def test_a_synthetic_reproduction_is_never_promoted_by_hand(
+    client: MlflowClient, action: str
+) -> None:
+    """Its label begins with SYNTHETIC: what counts is the recipe."""
+    with pytest.raises(InputError, match="version 2 is a reproduction"):
+        move_by_hand(client, "BTC/USD", wanted("2", action))
+    assert find_champion(client, NAME) is None
+    assert read_history(NAME).empty
+
+
+@pytest.mark.parametrize("action", ["promote", "refresh"])
+def test_a_reproduction_is_never_promoted_by_a_retrain(client: MlflowClient, action: str) -> None:
+    with pytest.raises(InputError, match="version 2 is a reproduction"):
+        move_champion(client, wanted("2", action))
+    assert find_champion(client, NAME) is None
+    assert read_history(NAME).empty
+
+
+def test_a_move_by_hand_is_kept_and_pins(client: MlflowClient) -> None:
+    before, number = move_by_hand(client, "BTC/USD", wanted("1"))
+    assert (before, number) == (None, "1")
+    champion = find_champion(client, NAME)
+    assert champion is not None and str(champion.version) == "1"
+    assert read_history(NAME)["state"].tolist() == ["done"]
+    assert pin_reason(NAME).endswith("on 2026-10-02: a test")
+    # The same move again changes nothing.
+    move_by_hand(client, "BTC/USD", wanted("1"))
+    assert len(read_history(NAME)) == 1
+
+
+def test_a_rollback_needs_a_champion_before(client: MlflowClient) -> None:
+    with pytest.raises(InputError, match="no champion before this one"):
+        move_by_hand(client, "BTC/USD", wanted("", "rollback"))
+
+
+def test_a_version_of_somebody_else_is_told(client: MlflowClient) -> None:
+    client.create_model_version(NAME, source="file:///nowhere")
+    with pytest.raises(InputError, match="has no tag 'recipe'"):
+        move_by_hand(client, "BTC/USD", wanted("3"))
