@@ -18,7 +18,6 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from models.data.candles import COLUMNS, is_exogenous
 from models.forecasters.forecaster import Forecaster, load_forecaster
 from models.forecasters.frame import quantile_column
-from models.learning.features import needed_columns
 
 
 class ForecastModel(PythonModel):
@@ -59,22 +58,21 @@ def forecast_table(forecaster: Forecaster, candles: pd.DataFrame) -> pd.DataFram
     )
 
 
-def input_columns(feature_names: tuple[str, ...]) -> tuple[str, ...]:
-    """Candle columns that a model with these features reads, in the schema's order.
+def input_columns(needed: set[str]) -> tuple[str, ...]:
+    """Candle columns that a model reads, in the schema's order.
 
     The column of an exogenous series, as in exogenous_fear_greed_lag1, holds on each candle's row
     the value of as many days before.
     """
-    needed = {"open_time", "close"} | needed_columns(feature_names)
     joined = sorted(name for name in needed if is_exogenous(name))
     return (*(name for name in COLUMNS if name in needed), *joined)
 
 
-def make_signature(feature_names: tuple[str, ...], output: pd.DataFrame) -> ModelSignature:
+def make_signature(needed: set[str], output: pd.DataFrame) -> ModelSignature:
     """Describe the model to MLflow: raw candle columns in, the columns of `output` out."""
     types = {"open_time": DataType.datetime}
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(types.get(name, DataType.double), name) for name in input_columns(feature_names)
+        ColSpec(types.get(name, DataType.double), name) for name in input_columns(needed)
     ]
     types |= {"origin": DataType.datetime, "target_date": DataType.datetime, "step": DataType.long}
     outputs: list[ColSpec | TensorSpec] = [

@@ -18,7 +18,6 @@ from models.decisions.drift_watch import Breach, select_new, watch_inputs, watch
 from models.errors import NoForecastError
 from models.forecasters.forecaster import Forecaster
 from models.forecasters.frame import Forecast, tabulate_forecast
-from models.learning.features import needed_columns
 from models.naming import model_name
 from models.records import LedgerRecord, OutlookRecord, SnapshotRecord
 from models.scoring.ledger import select_record
@@ -133,7 +132,7 @@ def _champion_notes(champion: ModelVersion, as_of: dt.date) -> list[str]:
 
 
 def _lacking_columns(forecaster: Forecaster, candles: pd.DataFrame) -> list[str]:
-    return sorted(needed_columns(forecaster.feature_names) - set(candles.columns))
+    return sorted(forecaster.columns - set(candles.columns))
 
 
 def _need_champion(client: MlflowClient, name: str) -> ModelVersion:

@@ -179,7 +179,7 @@ def _register_version(
     n_rows = loaded.first_origin(scaled.first_row) + 1
     candles = read_frame(snapshot.candles_path).tail(n_rows)
     output = forecast_table(loaded, candles)
-    example = candles[list(input_columns(loaded.feature_names))].reset_index(drop=True)
+    example = candles[list(input_columns(loaded.columns))].reset_index(drop=True)
     package = Path(models.__file__).parent
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
         info = mlflow.pyfunc.log_model(
@@ -187,7 +187,7 @@ def _register_version(
             python_model=str(package / "pyfunc.py"),
             artifacts={part: str(folder) for part, folder in networks.items()},
             code_paths=[str(package)],
-            signature=make_signature(loaded.feature_names, output),
+            signature=make_signature(loaded.columns, output),
             input_example=example.assign(open_time=example["open_time"].dt.tz_localize(None)),
             pip_requirements=[f"{package}=={version(package)}" for package in SERVING_PACKAGES],
         )

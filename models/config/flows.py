@@ -43,7 +43,19 @@ class RetrainConfig(Reading):
         return _with_exogenous(value, series)
 
 
-BASELINE_NAMES = ("naive", "seasonal_naive", "mean_return", "ewma", "garch", "gjr", "egarch", "har")
+BASELINE_NAMES = (
+    "naive",
+    "seasonal_naive",
+    "mean_return",
+    "ewma",
+    "garch",
+    "gjr",
+    "egarch",
+    "har",
+    "garch_weekday",
+    "egarch_weekday",
+    "scale_regression",
+)
 
 
 class BacktestConfig(Reading):

@@ -130,8 +130,11 @@ class Recipe(Frozen):
     members: int = Field(5, ge=1, le=50)
     """Networks that differ in their seed alone; the forecast is the average of their quantiles."""
     blend: float = Field(0.5, ge=0, le=1)
-    """Weight of the econometric forecast in the mean: EGARCH, fitted on 20 years at most, fading
-    into empirical quantiles."""
+    """Share of the econometric forecast in the mean with the network's; naive quantiles take up to
+    a third of both, the more the further ahead. 0: the network alone."""
+    econometric: Literal["scale_regression", "egarch"] = "scale_regression"
+    """What the network is blended with, fitted on 20 years at most: the scale regression, or
+    EGARCH, as versions of earlier releases are."""
     target: Target = "standardized_return"
     """What is learned: cumulative log return, over EWMA volatility times √step or plain; price."""
     features: tuple[str, ...] = DEFAULT_FEATURES
@@ -157,10 +160,12 @@ class Recipe(Frozen):
     def from_stored(cls, values: dict[str, Any]) -> Self:
         """Read the recipe of a registered version, also of an earlier release.
 
-        Earlier releases kept the settings of the training beside the others, and had two more
-        (`warm_start`, `companion_share`) that no longer mean anything.
+        Earlier releases blended with EGARCH, kept the settings of the training beside the others,
+        and had two more (`warm_start`, `companion_share`) that no longer mean anything.
         """
         stored = {k: v for k, v in values.items() if k not in ("warm_start", "companion_share")}
+        if stored.get("blend", 0.5):
+            stored.setdefault("econometric", "egarch")
         if isinstance(kind := stored.get("training"), str):
             settings = Chunks if kind == "chunks" else Windows
             names = set(settings.model_fields) - {"kind"}

@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 from models.config.base import nearest
 from models.errors import InputError
 from models.forecasters.garch import Kind, fit_garch, predict_garch
+from models.forecasters.scale_regression import (
+    fit_scale_regression,
+    predict_scale_regression,
+    scale_columns,
+    scale_inputs,
+)
 from models.learning.features import garman_klass_variance, volatility_of_closes
 from models.learning.splits import NAIVE_WINDOW
 from models.learning.windows import make_targets
@@ -27,6 +33,8 @@ RESIDUAL_WINDOW = 500
 SEASON_DAYS = 7
 MONTH_DAYS = 30
 HAR_RESIDUALS = 1000
+WEEKDAY_DAYS = 730
+MIN_WEEKS = 26
 
 
 @dataclass(frozen=True)
@@ -199,6 +207,58 @@ def _garch(q: Question, kind: Kind) -> Floats:
     return np.concatenate(parts)
 
 
+def weekday_scales(log_returns: Floats, weekdays: NDArray[np.integer]) -> Floats:
+    """How far each weekday moves against all days, as known at each row: (n, 7), Monday first.
+
+    Mean absolute return of a weekday over that of all days, both over the last two years up to the
+    row; 1 where a weekday has been seen fewer than 26 times. `log_returns` and `weekdays` are (n,).
+    """
+    moves = pd.Series(np.abs(log_returns))
+    overall = moves.rolling(WEEKDAY_DAYS, min_periods=1).mean().to_numpy()
+    scales = np.ones((len(moves), SEASON_DAYS))
+    for day in range(SEASON_DAYS):
+        own = moves.where(weekdays == day).rolling(WEEKDAY_DAYS, min_periods=MIN_WEEKS).mean()
+        ratio = own.to_numpy() / overall
+        scales[:, day] = np.where(np.isfinite(ratio) & (ratio > 0), ratio, 1.0)
+    return scales
+
+
+def _garch_weekday(q: Question, kind: Kind) -> Floats:
+    """GARCH or EGARCH on returns that are divided by the scale of their weekday."""
+    weekdays = q.candles["open_time"].dt.dayofweek.to_numpy()
+    scales = weekday_scales(q.log_returns, weekdays)
+    # A day is divided by the scale that was known the day before.
+    own = np.append(1.0, scales[np.arange(len(weekdays) - 1), weekdays[1:]])
+    divided = q.log_returns / own
+    parts = []
+    for block in q.blocks():
+        model = fit_garch(divided[1 : block.start + 1], kind)
+        rows = np.asarray(block)
+        ahead = (weekdays[rows][:, None] + np.arange(1, q.horizon + 1)) % SEASON_DAYS
+        parts.append(
+            predict_garch(
+                model,
+                divided,
+                rows,
+                horizon=q.horizon,
+                levels=q.levels,
+                seed=q.seed,
+                scales=scales[rows[:, None], ahead],
+            )
+        )
+    return np.concatenate(parts)
+
+
+def _scale_regression(q: Question) -> Floats:
+    inputs = scale_inputs(q.candles, scale_columns(q.candles))
+    model, parts = None, []
+    for block in q.blocks():
+        model = fit_scale_regression(q.candles.iloc[: block.start + 1], q.horizon, model)
+        rows = slice(block.start, block.stop)
+        parts.append(predict_scale_regression(model, inputs[rows], q.levels))
+    return np.concatenate(parts)
+
+
 BASELINES: dict[str, Callable[[Question], Floats]] = {
     "naive": _naive,
     "seasonal_naive": _seasonal_naive,
@@ -208,4 +268,7 @@ BASELINES: dict[str, Callable[[Question], Floats]] = {
     "gjr": partial(_garch, kind="gjr"),
     "egarch": partial(_garch, kind="egarch"),
     "har": _har,
+    "garch_weekday": partial(_garch_weekday, kind="garch"),
+    "egarch_weekday": partial(_garch_weekday, kind="egarch"),
+    "scale_regression": _scale_regression,
 }

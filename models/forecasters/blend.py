@@ -1,4 +1,4 @@
-"""The econometric half of a blended forecast: EGARCH, which fades into naive's quantiles."""
+"""The blend: a network's quantiles averaged with econometric and naive ones, step by step."""
 
 from __future__ import annotations
 
@@ -8,24 +8,37 @@ from numpy.typing import NDArray
 from models.forecasters.baselines import naive_quantiles
 from models.forecasters.garch import Garch, predict_garch
 
+Floats = NDArray[np.float64]
+
 FADE = 0.7
-"""Share of EGARCH at step h is 0.7^(h-1): what it knows about today's volatility fades, and the
-plain empirical quantiles of the last 250 days forecast a week better than it does."""
+"""What is known today about volatility fades by this factor a day; docs/experiments.md."""
 
 
-def econometric_quantiles(
+def blend_quantiles(network: Floats, regression: Floats, naive: Floats, weight: float) -> Floats:
+    """Average three forecasts, each (n, horizon, n_levels), quantile by quantile.
+
+    Step h has naive's share n = (1 - 0.7^(h-1)) / 3; of the rest the regression has the share
+    `weight` and the network what is left.
+    """
+    share = (1 - FADE ** np.arange(network.shape[1])[:, None]) / 3
+    both = weight * regression + (1 - weight) * network
+    return np.asarray(share * naive + (1 - share) * both)
+
+
+def egarch_quantiles(
     model: Garch,
-    close: NDArray[np.float64],
+    close: Floats,
     origins: range,
     *,
     horizon: int,
     levels: tuple[float, ...],
     seed: int,
-) -> NDArray[np.float64]:
-    """Quantiles (n, horizon, n_levels): EGARCH's averaged with naive's, see `FADE`.
+) -> Floats:
+    """Quantiles (n, horizon, n_levels) of EGARCH, whose share 0.7^(h-1) fades into naive's.
 
-    `close` (n_rows,) are the closes of all rows up to the last origin at least. Raises ValueError
-    when the first origin comes before `naive_first_origin`.
+    The econometric half of versions made before the scale regression. `close` (n_rows,) are the
+    closes of all rows up to the last origin at least. Raises ValueError when the first origin comes
+    before `naive_first_origin`.
     """
     log_returns = np.diff(np.log(close), prepend=np.nan)
     rows = np.asarray(origins)

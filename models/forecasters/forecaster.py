@@ -16,11 +16,18 @@ from numpy.typing import NDArray
 
 from models.config.recipe import Chunks, Recipe, Windows
 from models.errors import InputError
-from models.forecasters.blend import econometric_quantiles
+from models.forecasters.baselines import naive_quantiles
+from models.forecasters.blend import blend_quantiles, egarch_quantiles
 from models.forecasters.frame import Forecast
 from models.forecasters.garch import Garch, fit_garch
+from models.forecasters.scale_regression import (
+    ScaleRegression,
+    fit_scale_regression,
+    predict_scale_regression,
+    scale_inputs,
+)
 from models.learning.chunks import ChunkData, fit_on_chunks, run_members
-from models.learning.features import make_features
+from models.learning.features import make_features, needed_columns
 from models.learning.network import build_network, get_member_weights, set_member_weights
 from models.learning.prepare import Prepared
 from models.learning.scaler import Scalers, scalers_from_dict
@@ -31,9 +38,9 @@ from models.learning.windows import WindowSet, first_usable_row, make_windows, r
 # A log return needs a positive price; a network that learns prices may go below.
 LEAST_PRICE_USD = 0.01
 BATCH = 512
-BLEND_DAYS = 7300
-"""Days that EGARCH is fitted on at most, twenty years: its five numbers gain nothing from more, and
-without a limit their fit would come to cost more than the networks'."""
+ECONOMETRIC_DAYS = 7301
+"""Candles that the econometric half is fitted on at most, twenty years: its few numbers gain
+nothing from more, and without a limit their fit would come to cost more than the networks'."""
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 Losses = dict[str, list[float]]
@@ -45,7 +52,8 @@ class Forecaster:
 
     `errors` (horizon, n_levels), for the head 'point': empirical quantiles of the validation errors
     in log returns, less their median, so that the network's output is the median of the forecast.
-    `garch`, for a blended recipe: the EGARCH that the network is averaged with.
+    `regression`, for a blended recipe: the scale regression that the network is averaged with;
+    `garch`, in versions made before it: the EGARCH in its place.
     """
 
     recipe: Recipe
@@ -54,6 +62,13 @@ class Forecaster:
     network: keras.Model
     errors: NDArray[np.float64] | None = None
     garch: Garch | None = None
+    regression: ScaleRegression | None = None
+
+    @property
+    def columns(self) -> set[str]:
+        """Candle columns that a forecast reads."""
+        own = self.regression.columns if self.regression else ()
+        return {"open_time", "close", *own} | needed_columns(self.feature_names)
 
     def predict(self, candles: pd.DataFrame, origins: range | None = None) -> Forecast:
         """Forecast from `origins`, rows of the candle frame; the last row alone if not given.
@@ -77,20 +92,25 @@ class Forecaster:
         return Forecast(
             origins=pd.DatetimeIndex(candles["open_time"].iloc[origins.start :]),
             close=close[origins.start :],
-            quantiles=self._quantiles(x, close, origins),
+            quantiles=self._quantiles(x, candles, origins),
             levels=self.recipe.quantile_levels,
         )
 
     def first_origin(self, first_row: int) -> int:
         """First row that can be forecast from, where features are complete from `first_row` on."""
         first = first_row + self.recipe.lookback - 1
-        return max(first, naive_first_origin(self.recipe.horizon)) if self.garch else first
+        return (
+            max(first, naive_first_origin(self.recipe.horizon))
+            if self.garch or self.regression
+            else first
+        )
 
     def _quantiles(
-        self, x: NDArray[np.float32], close: NDArray[np.float64], origins: range
+        self, x: NDArray[np.float32], candles: pd.DataFrame, origins: range
     ) -> NDArray[np.float64]:
-        """Quantiles (n, horizon, n_levels) from windows x; `close` of all rows to the last."""
+        """Quantiles (n, horizon, n_levels) from windows x; `candles` are all rows to the last."""
         recipe = self.recipe
+        close = candles["close"].to_numpy(dtype=np.float64)
         if self.errors is not None:
             median = _predict_log_returns(
                 self.network, recipe, self.scalers, x, close[origins.start :]
@@ -101,17 +121,18 @@ class Forecaster:
             scale = return_scale(close, recipe.horizon)[origins.start :]
         parts = [self._mean_quantiles(chunk) for chunk in _chunks(x, BATCH)]
         quantiles = np.concatenate(parts) * scale[:, :, None]
-        if self.garch is None:
-            return quantiles
-        econometric = econometric_quantiles(
-            self.garch,
-            close,
-            origins,
-            horizon=recipe.horizon,
-            levels=recipe.quantile_levels,
-            seed=recipe.seed,
-        )
-        return recipe.blend * econometric + (1 - recipe.blend) * quantiles
+        horizon, levels = recipe.horizon, recipe.quantile_levels
+        if self.regression is not None:
+            inputs = scale_inputs(candles, self.regression.columns)[origins.start :]
+            regression = predict_scale_regression(self.regression, inputs, levels)
+            naive = naive_quantiles(close, origins, horizon, levels)
+            return blend_quantiles(quantiles, regression, naive, recipe.blend)
+        if self.garch is not None:
+            egarch = egarch_quantiles(
+                self.garch, close, origins, horizon=horizon, levels=levels, seed=recipe.seed
+            )
+            return recipe.blend * egarch + (1 - recipe.blend) * quantiles
+        return quantiles
 
     def _mean_quantiles(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Quantiles (n, horizon, n_levels) of the unscaled target, averaged over members."""
@@ -139,6 +160,7 @@ class Forecaster:
             "scalers": self.scalers.to_dict(),
             "errors": None if self.errors is None else self.errors.tolist(),
             "garch": None if self.garch is None else self.garch.to_dict(),
+            "regression": None if self.regression is None else self.regression.to_dict(),
         }
         (folder / "recipe.json").write_text(json.dumps(state, indent=2))
         weights = {f"w{i:04d}": array for i, array in enumerate(self.network.get_weights())}
@@ -160,6 +182,7 @@ def load_forecaster(folder: Path) -> Forecaster:
         network=network,
         errors=None if state["errors"] is None else np.asarray(state["errors"]),
         garch=None if state["garch"] is None else Garch(**state["garch"]),
+        regression=ScaleRegression.from_dict(found) if (found := state.get("regression")) else None,
     )
 
 
@@ -190,24 +213,30 @@ def fit_forecasters(
     else:
         fits = [_fit_on_windows(fold, on_epoch) for fold in folds]
         networks, losses = [network for network, _ in fits], fits[0][1]
-    return [_complete(fold, network) for fold, network in zip(folds, networks, strict=True)], losses
+    return [
+        complete_forecaster(fold, network) for fold, network in zip(folds, networks, strict=True)
+    ], losses
 
 
-def _complete(prepared: Prepared, network: keras.Model) -> Forecaster:
-    """The forecaster of a trained network: with its error quantiles or EGARCH, if it has them."""
-    recipe = prepared.recipe
-    errors = _validation_errors(prepared, network) if recipe.head == "point" else None
-    history = prepared.fold.history
-    garch = fit_blend(recipe, prepared.close[history.start : history.stop])
-    return Forecaster(recipe, prepared.feature_names, prepared.scalers, network, errors, garch)
-
-
-def fit_blend(recipe: Recipe, close: NDArray[np.float64]) -> Garch | None:
-    """Fit the EGARCH of a blended recipe on closes (n,), the last `BLEND_DAYS` returns of them.
-
-    None where nothing is blended.
-    """
-    return fit_garch(np.diff(np.log(close))[-BLEND_DAYS:], "egarch") if recipe.blend else None
+def complete_forecaster(prepared: Prepared, network: keras.Model) -> Forecaster:
+    """Fit what a recipe asks for beside its trained `network`: errors, the econometric half."""
+    recipe, history = prepared.recipe, prepared.fold.history
+    candles = prepared.candles.iloc[history.start : history.stop].tail(ECONOMETRIC_DAYS)
+    garch, regression = None, None
+    if recipe.blend and recipe.econometric == "egarch":
+        close = candles["close"].to_numpy(dtype=np.float64)
+        garch = fit_garch(np.diff(np.log(close)), "egarch")
+    elif recipe.blend:
+        regression = fit_scale_regression(candles, recipe.horizon)
+    return Forecaster(
+        recipe=recipe,
+        feature_names=prepared.feature_names,
+        scalers=prepared.scalers,
+        network=network,
+        errors=_validation_errors(prepared, network) if recipe.head == "point" else None,
+        garch=garch,
+        regression=regression,
+    )
 
 
 def _fit_on_chunks(

@@ -113,34 +113,39 @@ def predict_garch(
     horizon: int,
     levels: tuple[float, ...],
     seed: int,
+    scales: Floats | None = None,
 ) -> Floats:
     """Quantiles (n, horizon, n_levels) of cumulative log returns from `origins`.
 
     `log_returns` (n_rows,): row t is ln(close_t / close_{t-1}), row 0 is not read. Step 1 is exact;
     later steps come from simulated paths whose shocks are stratified, the same equally likely
-    points permuted anew each day, so that few paths do.
+    points permuted anew each day, so that few paths do. `scales` (n, horizon): what the return of
+    each day ahead is multiplied by, where the model was fitted on returns divided by such scales.
     """
     variance = filter_variance(model, log_returns[1 : int(np.max(origins)) + 1])[origins]
     unit = np.sqrt((model.nu - 2) / model.nu)
     quantiles = np.empty((len(origins), horizon, len(levels)))
     quantiles[:, 0] = model.mu + np.sqrt(variance)[:, None] * stdtrit(model.nu, levels) * unit
+    if scales is not None:
+        quantiles[:, 0] *= scales[:, :1]
     if horizon > 1:
         shocks = stdtrit(model.nu, (np.arange(N_PATHS) + 0.5) / N_PATHS) * unit
         for i, start in enumerate(variance):
             rng = np.random.default_rng((seed, int(origins[i])))
-            paths = _simulate(model, start, shocks, horizon, rng)
+            ahead = np.ones(horizon) if scales is None else scales[i]
+            paths = _simulate(model, start, shocks, ahead, rng)
             quantiles[i, 1:] = np.quantile(paths[1:], levels, axis=1).T
     return quantiles / PERCENT
 
 
 def _simulate(
-    model: Garch, variance: float, shocks: Floats, horizon: int, rng: np.random.Generator
+    model: Garch, variance: float, shocks: Floats, scales: Floats, rng: np.random.Generator
 ) -> Floats:
-    """Cumulative percent returns (horizon, n_paths)."""
+    """Cumulative percent returns (horizon, n_paths), each day's multiplied by its scale."""
     state = np.full(len(shocks), variance)
-    daily = np.empty((horizon, len(shocks)))
-    for step in range(horizon):
+    daily = np.empty((len(scales), len(shocks)))
+    for step, scale in enumerate(scales):
         shock = np.sqrt(state) * rng.permutation(shocks)
-        daily[step] = model.mu + shock
+        daily[step] = scale * (model.mu + shock)
         state = next_variance(model, state, shock)
     return np.cumsum(daily, axis=0)

@@ -54,13 +54,18 @@ def test_raw_candles_may_come_in_any_order_zone_and_number_type(model, fitted, c
 
 
 def test_columns_that_no_feature_reads_are_not_asked_for(model, candles):
-    needed = list(input_columns(model.forecaster.feature_names))
+    needed = list(input_columns(model.forecaster.columns))
     assert needed == list(COLUMNS)
     pd.testing.assert_frame_equal(
         model.predict(None, candles[needed]), model.predict(None, candles), check_exact=True
     )
-    assert input_columns(("log_return",)) == ("open_time", "close")
-    assert input_columns(("log_range",)) == ("open_time", "high", "low", "close")
+    assert input_columns({"close", "open_time"}) == ("open_time", "close")
+    assert input_columns({"low", "high", "close", "open_time"}) == (
+        "open_time",
+        "high",
+        "low",
+        "close",
+    )
     assert set(needed) <= set(COLUMNS)
 
 
@@ -71,7 +76,7 @@ def test_too_few_candles_are_refused(model, candles):
 
 def test_signature_names_every_column_and_its_type(fitted, candles):
     table = forecast_table(fitted()[1], candles)
-    signature = make_signature(("log_return", "log_volume_ratio"), table)
+    signature = make_signature({"open_time", "close", "volume"}, table)
     inputs = {column.name: column.type.name for column in signature.inputs}
     assert inputs == {"open_time": "datetime", "close": "double", "volume": "double"}
     outputs = {column.name: column.type.name for column in signature.outputs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import subprocess
 import sys
@@ -13,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.config.recipe import READS_BOTH_WAYS, Recipe, Target
+from models.config.recipe import READS_BOTH_WAYS, Target
 from models.data.sample import make_sample
 from models.errors import InputError
-from models.forecasters.forecaster import BLEND_DAYS, fit_blend, load_forecaster
+from models.forecasters.baselines import naive_quantiles
+from models.forecasters.forecaster import complete_forecaster, load_forecaster
+from models.forecasters.scale_regression import predict_scale_regression, scale_inputs
 from models.learning.windows import make_windows
 
 CELLS, TARGETS = tuple(READS_BOTH_WAYS), get_args(Target)
@@ -184,13 +187,57 @@ def test_two_processes_predict_the_same_to_the_last_bit():
     assert len(set(digests[0].values())) == len(CELLS)
 
 
-def test_egarch_is_fitted_on_the_newest_twenty_years_at_most(monkeypatch):
-    fitted = []
+def test_the_econometric_half_is_fitted_on_the_newest_twenty_years_at_most(
+    fitted, tiny_recipe, monkeypatch
+):
+    stages, _ = fitted("gru", "standardized_return")
+    seen = []
+    module = "models.forecasters.forecaster"
+    monkeypatch.setattr(f"{module}.ECONOMETRIC_DAYS", 300)
+    monkeypatch.setattr(f"{module}.fit_garch", lambda returns, kind: seen.append(len(returns)))
     monkeypatch.setattr(
-        "models.forecasters.forecaster.fit_garch", lambda returns, kind: fitted.append(returns)
+        f"{module}.fit_scale_regression", lambda candles, horizon: seen.append(len(candles))
     )
-    for n in (BLEND_DAYS + 1, BLEND_DAYS + 100):
-        close = np.exp(np.sin(np.arange(n)))
-        fit_blend(Recipe(), close)
-        expected = np.diff(np.log(close[-BLEND_DAYS - 1 :]))
-        assert fitted.pop().tobytes() == expected.tobytes()
+    network = fitted("gru", "standardized_return")[1].network
+    for econometric in ("egarch", "scale_regression"):
+        recipe = tiny_recipe("gru", "standardized_return", econometric=econometric)
+        complete_forecaster(replace(stages.prepared, recipe=recipe), network)
+    assert seen == [299, 300]
+
+
+def test_a_version_that_blends_with_egarch_still_loads_and_forecasts(
+    run_stages, tiny_recipe, tmp_path
+):
+    candles = make_sample(dt.date(2024, 12, 31), n_days=500)
+    recipe = tiny_recipe("gru", "standardized_return", econometric="egarch")
+    forecaster, _ = run_stages(candles, recipe).fit()
+    assert forecaster.garch is not None and forecaster.regression is None
+    forecaster.save(tmp_path)
+    # As earlier releases wrote it: no word of a regression, the training beside the rest.
+    path = tmp_path / "recipe.json"
+    state = json.loads(path.read_text())
+    del state["regression"], state["recipe"]["econometric"]
+    training = state["recipe"].pop("training")
+    state["recipe"] |= {"training": training.pop("kind"), "warm_start": "", "batch_size": 128}
+    state["recipe"] |= training
+    path.write_text(json.dumps(state))
+    again = load_forecaster(tmp_path)
+    assert again.recipe == recipe
+    ours, theirs = (f.predict(candles).quantiles for f in (forecaster, again))
+    assert ours.tobytes() == theirs.tobytes()
+
+
+def test_the_blend_is_the_average_of_its_parts(run_stages, tiny_recipe):
+    candles = make_sample(dt.date(2024, 12, 31), n_days=500)
+    forecaster, _ = run_stages(candles, tiny_recipe("gru", "standardized_return")).fit()
+    origins = range(400, 420)
+    both = forecaster.predict(candles, origins).quantiles
+    network = replace(forecaster, regression=None).predict(candles, origins).quantiles
+    levels = forecaster.recipe.quantile_levels
+    inputs = scale_inputs(candles, forecaster.regression.columns)[400:420]
+    regression = predict_scale_regression(forecaster.regression, inputs, levels)
+    naive = naive_quantiles(candles["close"].to_numpy(), origins, 3, levels)
+    for step, share in ((1, 0.0), (2, 0.1), (3, 0.17)):
+        at = slice(None), step - 1
+        expected = share * naive[at] + (1 - share) / 2 * (regression[at] + network[at])
+        np.testing.assert_allclose(both[at], expected, atol=1e-15)
