@@ -91,6 +91,15 @@ class Exogenous(Frozen):
         return f"exogenous_{self.name}_lag{self.lag_days}"
 
 
+class PriceFile(Frozen):
+    """How a file of prices is read, where nothing in it tells."""
+
+    date_order: Literal["", "dmy", "mdy", "ymd"] = ""
+    """Order of day, month and year in dates such as 03/04/2024; empty: what the file proves."""
+    decimal: Literal["", ".", ","] = ""
+    """Decimal mark of its numbers; empty: what the file shows."""
+
+
 SYMBOL = r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}(:[A-Z0-9-]{2,30})?$"
 """BASE/QUOTE, and for a derivative what it is settled in, as in BTC/USDT:USDT."""
 
@@ -105,6 +114,7 @@ class Reading(Frozen):
     """What is forecast, as BASE/QUOTE."""
     exogenous: tuple[Exogenous, ...] = ()
     """Daily series that networks read beside the candles: NAME=PATH, or keys and values."""
+    file: PriceFile = PriceFile()
     repair: RepairPolicy = RepairPolicy()
     ingestion: Ingestion = Ingestion()
 
