@@ -18,11 +18,12 @@ def main() -> None:
     prepare_environment()
 
     from bench import backtest, ingestion, ledger, retrain, windows
+    from models.config.data import Reading
     from tasks.sources import fetch_candles
 
     print(f"Source: {source}{'' if data else ' (SYNTHETIC)'}")
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
-    candles = fetch_candles(source, symbol="BTC/USD", last_day=yesterday).candles
+    candles = fetch_candles(Reading(source=source), yesterday).candles
     ingestion.run()
     windows.run()
     ledger.run()

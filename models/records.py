@@ -53,10 +53,12 @@ class CandlesRecord(Record):
     label: str
     synthetic: bool
     n_rows: int
+    description: str = ""
     findings: tuple[Fault, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.n_rows:,} candles from {self.label}"
+        taken_for = f" ({self.description})" if self.description else ""
+        return f"{self.n_rows:,} candles from {self.label}{taken_for}"
 
 
 class CheckedRecord(Record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from models.config.flows import RetrainConfig
+from models.config.data import Reading
 from models.records import CandlesRecord, as_faults
 from tasks.sources import fetch_candles
 from tasks.stage import stage
@@ -13,16 +13,15 @@ from tasks.storage.home import home
 
 
 @stage("ingest", retries=3)
-def ingest(config: RetrainConfig, as_of: dt.date) -> CandlesRecord:
+def ingest(config: Reading, as_of: dt.date) -> CandlesRecord:
     """Fetch the candles up to `as_of`, as the source gives them."""
-    fetched = fetch_candles(
-        config.source, symbol=config.symbol, last_day=as_of, policy=config.ingestion
-    )
+    fetched = fetch_candles(config, as_of)
     path = home() / "work" / f"{as_of}-{config.digest()}" / "candles.parquet"
     write_frame(fetched.candles, path)
     return CandlesRecord(
         path=path,
         label=fetched.label,
+        description=fetched.description,
         synthetic=fetched.synthetic,
         n_rows=len(fetched.candles),
         findings=as_faults(fetched.findings),

@@ -20,7 +20,7 @@ def check_request(config: RetrainConfig) -> None:
     """
     synthetic = is_synthetic(config.source)
     if not synthetic and not is_exchange(config.source):
-        fetch_candles(config.source, symbol=config.symbol, last_day=dt.date.max)
+        fetch_candles(config, dt.date.max)
     joined = tuple(series.feature for series in config.exogenous)
     usable_features(config.recipe.features, COLUMNS + joined)
     for series in config.exogenous:

@@ -54,12 +54,14 @@ def ingest(
     newest_closed = newest_closed_day(dt.datetime.now(dt.UTC))
     last_day = resolve_as_of(wanted.as_of, newest_closed)
     name = wanted.source
-    fetched = fetch_candles(name, symbol=wanted.symbol, last_day=last_day, policy=wanted.ingestion)
+    fetched = fetch_candles(wanted, last_day)
     checked = check_candles(
         fetched.candles, wanted.repair, as_of=last_day, newest_closed=newest_closed
     )
     days = checked.candles["open_time"]
     print(note or f"Source: {fetched.label}")
+    if fetched.description:
+        print(f"Taken for: {fetched.description}")
     print(f"Candles: {len(days):,}, {days.iloc[0]:%Y-%m-%d} to {days.iloc[-1]:%Y-%m-%d}, UTC")
     if fetched.n_added is None:
         print("Stored: nothing, this source is read anew each time")

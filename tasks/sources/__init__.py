@@ -1,7 +1,7 @@
 """Where candles come from: `SCHEME` or `SCHEME:ARGUMENT` names a source.
 
-A source is one module here with `fetch_…(argument, symbol, last_day) -> (candles, label)` and
-one entry in `_SOURCES`. It returns what it has up to `last_day` or beyond, not checked yet.
+A source is one module here with `fetch_…(argument, reading, last_day) -> FetchedCandles` and one
+entry in `_SOURCES`. It returns what it has up to `last_day` or beyond, not checked yet.
 `exchange:ID` is the one source with a memory: its candles go through the candle store.
 """
 
@@ -12,34 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-import pandas as pd
-
-from models.config.data import Ingestion
-from models.data.rules import Finding
+from models.config.data import Reading
 from models.data.store_table import frame_from_table
 from models.errors import InputError
 from tasks.sources.collection import collect_candles
 from tasks.sources.csv import fetch_csv
+from tasks.sources.fetched import FetchedCandles
 from tasks.sources.sample import fetch_sample
 
 
 @dataclass(frozen=True)
-class FetchedCandles:
-    """Candles as a source gave them, its name for people, whether it is made up, what was odd.
-
-    `n_added` counts the candles that are new in the store; None for a source without one.
-    """
-
-    candles: pd.DataFrame
-    label: str
-    synthetic: bool
-    findings: tuple[Finding, ...] = ()
-    n_added: int | None = None
-
-
-@dataclass(frozen=True)
 class _Source:
-    fetch: Callable[[str, str, dt.date], tuple[pd.DataFrame, str]]
+    fetch: Callable[[str, Reading, dt.date], FetchedCandles]
     usage: str
     synthetic: bool = False
 
@@ -50,23 +34,22 @@ _SOURCES = {
 }
 
 
-def fetch_candles(
-    source: str, *, symbol: str, last_day: dt.date, policy: Ingestion | None = None
-) -> FetchedCandles:
-    """Fetch candles of `symbol` up to `last_day` from a source, e.g. csv:PATH or sample.
+def fetch_candles(reading: Reading, last_day: dt.date) -> FetchedCandles:
+    """Fetch the candles that are asked for, up to `last_day`.
 
     Raises InputError for a source that is not known or cannot be read, SourceError for an exchange
     that gives no usable candles.
     """
-    if is_exchange(source):
-        collected = collect_candles(source, symbol, last_day, policy or Ingestion())
-        candles = frame_from_table(collected.candles)
-        return FetchedCandles(candles, source, False, collected.findings, collected.n_added)
-    found = _find_source(source)
-    candles, label = found.fetch(source.partition(":")[2], symbol, last_day)
-    if found.synthetic:
-        label += " (SYNTHETIC)"
-    return FetchedCandles(candles, label, found.synthetic)
+    source = reading.source
+    if not is_exchange(source):
+        return _find_source(source).fetch(source.partition(":")[2], reading, last_day)
+    collected = collect_candles(source, reading.symbol, last_day, reading.ingestion)
+    return FetchedCandles(
+        frame_from_table(collected.candles),
+        label=source,
+        findings=collected.findings,
+        n_added=collected.n_added,
+    )
 
 
 def is_exchange(source: str) -> bool:
@@ -85,7 +68,7 @@ def _find_source(source: str) -> _Source:
         return _SOURCES[scheme]
     if source == "auto":
         raise InputError("source 'auto' is chosen on the command line: a deployment names its own")
-    if source.lower().endswith(".csv"):
+    if source.lower().endswith((".csv", ".tsv", ".txt", ".gz", ".zip", ".parquet", ".xlsx")):
         hint = f"did you mean 'csv:{source}'?"
     elif near := get_close_matches(scheme.lower(), ["exchange", *_SOURCES], n=1):
         hint = f"did you mean '{near[0]}'?"

@@ -1,32 +1,28 @@
-"""Candles from a CSV file: `csv:PATH`."""
+"""Candles from a file: `csv:PATH`, whatever layout it has."""
 
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 
-import pandas as pd
-
-from models.data.csv_format import parse_csv
+from models.config.data import Reading
+from models.data.files.parse import parse_prices
 from models.errors import InputError
+from tasks.sources.fetched import FetchedCandles
+from tasks.sources.open_file import open_prices
 
 
-def fetch_csv(argument: str, symbol: str, last_day: dt.date) -> tuple[pd.DataFrame, str]:
-    """Read all candles of the file at path `argument`; the file has but one symbol.
+def fetch_csv(argument: str, reading: Reading, last_day: dt.date) -> FetchedCandles:
+    """Read all candles of the file at path `argument`.
 
-    Raises InputError for a file that is missing, cannot be read or is no CSV of candles.
+    Raises InputError for a file that is missing, cannot be read or holds no candles of the symbol.
     """
     if not argument:
         raise InputError("source 'csv' has no file: expected csv:PATH")
-    try:
-        path = Path(argument).expanduser()
-        text = path.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"no file {argument!r}: expected csv:PATH of an existing file") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{argument!r} is a directory: expected csv:PATH of a file") from error
-    except OSError as error:
-        raise InputError(f"cannot read {argument!r}: {error.strerror}") from error
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"{argument!r} is no usable path: {error}") from error
-    return parse_csv(text, path.name), f"csv:{path.name}"
+    open_bytes, name, written = open_prices(argument)
+    parsed = parse_prices(open_bytes, name, reading.symbol, reading.file, written)
+    return FetchedCandles(
+        parsed.candles,
+        label=f"csv:{name}",
+        description=parsed.description,
+        findings=parsed.findings,
+    )

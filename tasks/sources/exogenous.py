@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 
 from models.config.data import Exogenous
-from models.data.csv_format import parse_series
 from models.data.exogenous import join_series
+from models.data.files.parse import parse_series
 from models.data.rules import Finding
 from models.errors import InputError
+from tasks.sources.open_file import open_prices
 
 
 def join_exogenous(
@@ -35,8 +35,7 @@ def read_series(asked: Exogenous) -> pd.DataFrame:
     """
     name = f"exogenous {asked.name}"
     try:
-        text = Path(asked.path).expanduser().read_bytes()
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{name}: cannot read the file {asked.path!r} ({reason})") from error
-    return parse_series(text, f"{name}: {Path(asked.path).name}", asked.column)
+        open_bytes, file, _ = open_prices(asked.path, f"{asked.name}=PATH")
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    return parse_series(open_bytes, f"{name}: {file}", asked.column)

@@ -7,6 +7,7 @@ import datetime as dt
 import gzip
 import io
 import lzma
+import os
 import stat
 import zipfile
 import zlib
@@ -39,7 +40,7 @@ def open_prices(argument: str, what: str = "csv:PATH") -> tuple[OpenBytes, str, 
         raise _unreadable(path.name, error) from error
 
 
-def _look_at(argument: str, what: str) -> tuple[Path, object]:
+def _look_at(argument: str, what: str) -> tuple[Path, os.stat_result]:
     try:
         path = Path(argument).expanduser()
         status = path.stat()
@@ -62,7 +63,7 @@ def _look_at(argument: str, what: str) -> tuple[Path, object]:
 
 def _find_opener(path: Path, start: bytes) -> OpenBytes:
     """How to open the file, by its first bytes: names are often wrong."""
-    if start.startswith(b"PK\x03\x04"):
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _open_zip(path)
     if start.startswith(_OLD_EXCEL):
         raise InputError(
@@ -73,10 +74,8 @@ def _find_opener(path: Path, start: bytes) -> OpenBytes:
         b"BZh": cast(Callable[..., BinaryIO], bz2.open),
         b"\xfd7zXZ": cast(Callable[..., BinaryIO], lzma.open),
     }
-    for magic, opener in packed.items():
-        if start.startswith(magic):
-            return _told(path.name, lambda: opener(path, "rb"))
-    return _told(path.name, lambda: path.open("rb"))
+    opener = next((opener for magic, opener in packed.items() if start.startswith(magic)), open)
+    return _told(path.name, lambda: opener(path, "rb"))
 
 
 class _ToldStream(io.RawIOBase):
@@ -133,9 +132,9 @@ def _open_zip(path: Path) -> OpenBytes:
         if not member.is_dir() and not member.filename.startswith(("__MACOSX/", "."))
     ]
     if len(files) != 1:
-        names = ", ".join(repr(member.filename) for member in files[:5])
+        names = ", ".join(repr(member.filename) for member in files[:5]) or "none"
         raise InputError(
-            f"{path.name}: holds {len(files)} files ({names}); unpack it and name one of them"
+            f"{path.name}: expected a zip with one file, found {names}; unpack it and name one"
         )
     [member] = files
     if member.flag_bits & 1:
@@ -167,7 +166,7 @@ def _read_excel(path: Path, n_bytes: int) -> OpenBytes:
     try:
         book = load_workbook(path, read_only=True, data_only=True)
         sheets = [sheet for sheet in book.worksheets if sheet.max_row]
-    except Exception as error:  # noqa: BLE001 - openpyxl raises whatever the XML makes it trip on
+    except Exception as error:
         raise InputError(
             f"{path.name}: is a damaged workbook ({type(error).__name__}); save it again"
         ) from error

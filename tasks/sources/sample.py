@@ -6,13 +6,13 @@ import datetime as dt
 from difflib import get_close_matches
 from typing import cast
 
-import pandas as pd
-
+from models.config.data import Reading
 from models.data.sample import VARIANTS, Variant, make_sample
 from models.errors import InputError
+from tasks.sources.fetched import FetchedCandles
 
 
-def fetch_sample(argument: str, symbol: str, last_day: dt.date) -> tuple[pd.DataFrame, str]:
+def fetch_sample(argument: str, reading: Reading, last_day: dt.date) -> FetchedCandles:
     """Make the sample of the variant `argument`, or the default, up to last_day.
 
     Raises InputError for a variant that is not known or a day before the sample has enough.
@@ -23,4 +23,5 @@ def fetch_sample(argument: str, symbol: str, last_day: dt.date) -> tuple[pd.Data
         hint = f"did you mean 'sample:{near[0]}'?" if near else "expected one of"
         raise InputError(f"unknown sample {variant!r}: {hint} ({', '.join(VARIANTS)})")
     candles = make_sample(last_day, variant=cast(Variant, variant))
-    return candles, "sample" if variant == "default" else f"sample:{variant}"
+    label = "sample" if variant == "default" else f"sample:{variant}"
+    return FetchedCandles(candles, f"{label} (SYNTHETIC)", synthetic=True)

@@ -25,14 +25,14 @@ class Rows:
 
     name: str
     micros: np.ndarray
-    values: dict[str, np.ndarray]
+    columns: dict[str, np.ndarray]
     facts: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     def keep(self, chosen: np.ndarray) -> None:
         """Keep the chosen rows, by a mask or in an order."""
         self.micros = self.micros[chosen]
-        self.values = {name: values[chosen] for name, values in self.values.items()}
+        self.columns = {name: values[chosen] for name, values in self.columns.items()}
 
     def tell(self, kind: str, micros: np.ndarray, text: str) -> None:
         """Note a finding on days, which the text names as {days}."""
@@ -65,27 +65,27 @@ def to_days(rows: Rows, *, closes_day_before: bool, written: dt.datetime | None)
     if not len(rows.micros):
         raise InputError(f"{rows.name}: holds no day that is whole, expected at least one")
     times = pd.Series(rows.micros.astype("datetime64[us]")).dt.tz_localize("UTC")
-    frame = pd.DataFrame({"open_time": times} | rows.values)
+    frame = pd.DataFrame({"open_time": times} | rows.columns)
     return frame[[name for name in COLUMNS if name in frame.columns]]
 
 
 def _drop_empty(rows: Rows) -> None:
     """Drop rows without any price; a volume that is missing on some days counts as none."""
-    prices = [values for name, values in rows.values.items() if name != "volume"]
+    prices = [values for name, values in rows.columns.items() if name != "volume"]
     empty = np.logical_and.reduce([np.isnan(values) for values in prices])
     if empty.any():
         rows.tell("empty_rows", rows.micros[empty], "rows without prices were left out, of {days}")
         rows.keep(~empty)
-    volume = rows.values.get("volume")
+    volume = rows.columns.get("volume")
     if volume is None:
         return
     missing = np.isnan(volume)
     if missing.all():
-        del rows.values["volume"]
+        del rows.columns["volume"]
         rows.facts.append("no volume")
     elif missing.any():
         rows.tell("no_volume", rows.micros[missing], "no volume is given on {days}: taken as 0")
-        rows.values["volume"] = np.where(missing, 0.0, volume)
+        rows.columns["volume"] = np.where(missing, 0.0, volume)
 
 
 def _sort(rows: Rows) -> None:
@@ -147,9 +147,7 @@ def _drop_twins(rows: Rows) -> None:
     twin = np.append(False, rows.micros[1:] == rows.micros[:-1])
     if not twin.any():
         return
-    same = np.logical_and.reduce(
-        [np.append(False, v[1:] == v[:-1]) for v in rows.values.values()]
-    )
+    same = np.logical_and.reduce([np.append(False, v[1:] == v[:-1]) for v in rows.columns.values()])
     if (twin & ~same).any():
         when = pd.Timestamp(rows.micros[twin & ~same][0], unit="us")
         raise InputError(
@@ -194,7 +192,7 @@ def _add_up(rows: Rows, step: int) -> None:
                 "are missing in the days that were kept",
             )
         )  # fmt: skip
-    for name, values in rows.values.items():
+    for name, values in rows.columns.items():
         how = _ENDS[name]
         if how == "first":
             added = values[starts]
@@ -203,7 +201,7 @@ def _add_up(rows: Rows, step: int) -> None:
         else:
             function = {"max": np.maximum, "min": np.minimum, "sum": np.add}[how]
             added = function.reduceat(values, starts)
-        rows.values[name] = added[whole]
+        rows.columns[name] = added[whole]
     rows.micros = days[whole] * DAY_US
 
 

@@ -25,15 +25,18 @@ TICKERS = frozenset(NAMES.values())
 def find_coin(value: str) -> str:
     """The coin of a symbol or name, such as BTC of BINANCE:BTCUSDT; empty where it names none."""
     text = value.strip().upper().rpartition(":")[2]
-    if text in QUOTES and text not in TICKERS or not re.search("[A-Z]", text):
+    if (text in QUOTES and text not in TICKERS) or not re.search("[A-Z]", text):
         return ""
     if text in NAMES:
         return NAMES[text]
     parts = re.split(r"[/\-_ ]+", text)
     base = parts[0]
     if len(parts) == 1:
-        quote = next((q for q in QUOTES if base.endswith(q) and len(base) >= len(q) + 2), "")
-        base = base.removesuffix(quote)
+        bases = [
+            base.removesuffix(q) for q in QUOTES if base.endswith(q) and len(base) > len(q) + 1
+        ]
+        known = [found for found in bases if found in TICKERS or found in NAMES]
+        base = [*known, *bases, base][0]
     elif parts[1] not in QUOTES and parts[1] not in TICKERS:
         base = text
     return NAMES.get(base, base)

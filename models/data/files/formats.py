@@ -46,9 +46,8 @@ FORMATS = (
     _format("CoinMarketCap export", "timeopen, timeclose, open, high, low, close, marketcap"),
     _format("CoinMarketCap page", "date, open, high, low, close, volume, market cap"),
     _format("Kaggle's file of one coin", "sno, name, symbol, date, high, low, open, close"),
-    _format(
-        "CoinGecko export", "snapped at, price, market cap, total volume", closes_day_before=True
-    ),
+    _format("CoinGecko export", "snapped at, price, total volume", closes_day_before=True),
+    _format("CoinGecko export", "snapped at", closes_day_before=True),
     _format("CryptoDataDownload file", "unix, date, symbol, open, high, low, close"),
     _format("CryptoDataDownload file", "date, symbol, open, high, low, close, volume usd"),
     _format("Gemini or CryptoDataDownload file", "unix timestamp, date, symbol, open, close"),
@@ -170,10 +169,13 @@ def find_columns(header: Sequence[str], base: str) -> Columns:
 def _find_volume(names: list[str], base: str) -> int | None:
     """The column of the volume in coins; where there is none, that in money."""
     volumes = [name for name in names if re.match(r"(volume|vol) ", name)]
-    coins = [name for name in volumes if name.split()[-1] in (base.lower(), "xbt", "base", "crypto")]
+    coins = [
+        name for name in volumes if name.split()[-1] in (base.lower(), "xbt", "base", "crypto")
+    ]
     money = [name for name in volumes if name.split()[-1] in _QUOTES]
-    best = (coins or [name for name in volumes if name not in money] or money or [None])[0]
-    return None if best is None else names.index(best)
+    others = [name for name in volumes if name not in money]
+    found = [*coins, *others, *money]
+    return names.index(found[0]) if found else None
 
 
 def find_format(header: Sequence[str]) -> Format | None:

@@ -174,9 +174,7 @@ def _with_header(
     else:
         clock = None
     kind = readable[0][1] if readable else ""
-    found = Columns(
-        tuple(place for place, _ in readable), columns.values, columns.symbols, clock
-    )
+    found = Columns(tuple(place for place, _ in readable), columns.values, columns.symbols, clock)
     return Layout(
         file=name, name=title, header=tuple(header), columns=found, kind=kind or "year first",
         separator=separator, n_skipped=n_skipped, coins=frozenset(cells), sample=sample,

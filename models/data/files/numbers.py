@@ -10,8 +10,22 @@ import pyarrow.compute as pc
 
 from models.data.files.refusal import BadCell, Unclear
 
-MISSING = ("", "-", "--", "–", "—", ".", "null", "nan", "n/a", "na", "#n/a", "none", "nat")
-_DRESS = "[\\s\u00a0\u202f\u2009'’$€£¥₿]|(USDT|USD|EUR|BTC)$"
+MISSING = (
+    "",
+    "-",
+    "--",
+    "\u2013",
+    "\u2014",
+    ".",
+    "null",
+    "nan",
+    "n/a",
+    "na",
+    "#n/a",
+    "none",
+    "nat",
+)
+_DRESS = "[\\s\u00a0\u202f\u2009'\u2019$€£¥₿]|(USDT|USD|EUR|BTC)$"
 _FACTORS = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _PLAIN = {
     ".": r"^[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d*)?([eE][+-]?\d+)?$|^[+-]?\.\d+([eE][+-]?\d+)?$",
@@ -115,7 +129,7 @@ def _from_typed(cells: pa.Array | pa.ChunkedArray, first_row: int, column: str) 
 
 def _floats(cells: pa.Array | pa.ChunkedArray) -> np.ndarray:
     numbers = cells.cast(pa.float64(), safe=False).fill_null(np.nan)
-    return numbers.to_numpy() if isinstance(numbers, pa.ChunkedArray) else numbers.to_numpy(False)  # type: ignore[no-any-return]
+    return numbers.to_numpy() if isinstance(numbers, pa.ChunkedArray) else numbers.to_numpy(False)
 
 
 def _any(text: pa.Array | pa.ChunkedArray, pattern: str) -> bool:

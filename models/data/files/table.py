@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 
 from models.config.data import PriceFile
 from models.data.files.layout import Layout
-from models.data.files.numbers import MISSING, DecimalMark, clean, read_numbers
+from models.data.files.numbers import MISSING, DecimalMark, read_numbers
 from models.data.files.refusal import BadCell, Unclear
 from models.data.files.text import OpenBytes, open_text, walk_rows
 from models.data.files.times import Times
@@ -116,8 +118,8 @@ class Table:
                 break
         micros = times.finish(self._asked.date_order)
         self.zoned = times.zoned
-        joined = {role: np.concatenate([np.empty(0), *part]) for role, part in parts.items()}
-        return micros, joined
+        # One column after the other, so that no more than one is held twice.
+        return micros, {role: np.concatenate([np.empty(0), *parts.pop(role)]) for role in roles}
 
     def _time_cells(self, cells: dict[int, pa.Array]) -> pa.Array:
         """The cells of the time; a column of the time of day is joined to that of the date."""
@@ -126,7 +128,10 @@ class Table:
         if columns.clock is None:
             return day
         clock = pc.utf8_trim_whitespace(cells[columns.clock].cast(pa.string()))
-        for digits, form in ((r"^(\d{2})(\d{2})(\d{2})$", r"\1:\2:\3"), (r"^(\d{2})(\d{2})$", r"\1:\2")):
+        for digits, form in (
+            (r"^(\d{2})(\d{2})(\d{2})$", r"\1:\2:\3"),
+            (r"^(\d{2})(\d{2})$", r"\1:\2"),
+        ):
             clock = pc.replace_substring_regex(clock, digits, form)
         return pc.binary_join_element_wise(pc.utf8_trim_whitespace(day), clock, " ")
 
@@ -152,7 +157,7 @@ class Table:
             ),
         }
         with open_text(self._open, self._layout.file, self._layout.n_skipped) as text:
-            if not text.peek(1):
+            if not cast(io.BufferedReader, text).peek(1):
                 return
             try:
                 for batch in pa_csv.open_csv(text, **options):
@@ -253,4 +258,6 @@ def _as_text(cells: pa.Array) -> pa.Array:
     if pa.types.is_decimal(cells.type):
         return cells.cast(pa.float64())
     text = pa.types.is_large_string(cells.type) or pa.types.is_string_view(cells.type)
-    return cells.cast(pa.string()).fill_null("") if text or pa.types.is_string(cells.type) else cells
+    return (
+        cells.cast(pa.string()).fill_null("") if text or pa.types.is_string(cells.type) else cells
+    )

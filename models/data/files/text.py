@@ -11,7 +11,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from models.data.files.refusal import shown
 from models.errors import InputError
@@ -20,6 +20,7 @@ OpenBytes = Callable[[], BinaryIO]
 
 MAX_BYTES = 1_000_000_000
 MAX_COLUMNS = 200
+MAX_LINE = 1 << 20
 _HEAD_CHARACTERS = 1 << 18
 _SEPARATORS = "\t;|,"
 _MARKS = (
@@ -34,7 +35,7 @@ _MARKS = (
 class Utf8Stream(io.RawIOBase):
     """A file's text as UTF-8 bytes without mark, lines ended by a line feed alone.
 
-    Raises InputError for bytes that are no text, and for more than MAX_BYTES of them.
+    Raises InputError for bytes that are no text, more than MAX_BYTES, or a line over MAX_LINE.
     """
 
     def __init__(self, raw: BinaryIO, name: str) -> None:
@@ -45,7 +46,7 @@ class Utf8Stream(io.RawIOBase):
         decoder = codecs.getincrementaldecoder(self._encoding)()
         self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
         self._ready = b""
-        self._n_bytes, self._n_lines, self._ended = 0, 0, False
+        self._n_bytes, self._n_lines, self._n_since_line, self._ended = 0, 0, 0, False
 
     def readable(self) -> bool:
         """Whether it can be read: yes."""
@@ -88,7 +89,14 @@ class Utf8Stream(io.RawIOBase):
             ) from error
         except UnicodeEncodeError as error:
             raise InputError(f"{self._name}: holds half a character; save it as UTF-8") from error
+        last = self._ready.rfind(b"\n")
+        self._n_since_line = len(self._ready) - last - 1 + (self._n_since_line if last < 0 else 0)
         self._n_lines += self._ready.count(b"\n")
+        if self._n_since_line > MAX_LINE:
+            raise InputError(
+                f"{self._name}: line {self._n_lines + 1} has more than {MAX_LINE:,} characters; "
+                "expected CSV, one day a line"
+            )
 
 
 def _find_encoding(first: bytes, name: str) -> tuple[bytes, str]:
@@ -106,9 +114,9 @@ def _find_encoding(first: bytes, name: str) -> tuple[bytes, str]:
     return b"", "utf-8"
 
 
-def open_text(open_bytes: OpenBytes, name: str, n_skipped: int = 0) -> io.BufferedReader:
+def open_text(open_bytes: OpenBytes, name: str, n_skipped: int = 0) -> BinaryIO:
     """Open the text after its first `n_skipped` lines."""
-    text = io.BufferedReader(Utf8Stream(open_bytes(), name), 1 << 20)
+    text = cast(BinaryIO, io.BufferedReader(cast(Any, Utf8Stream(open_bytes(), name)), 1 << 20))
     for _ in range(n_skipped):
         text.readline()
     return text
@@ -168,7 +176,10 @@ def split_rows(lines: list[str], separator: str, name: str) -> list[list[str]]:
 def number_rows(
     lines: list[str] | Iterator[str], separator: str, name: str, n_skipped: int = 0
 ) -> Iterator[tuple[int, list[str]]]:
-    """Number of its last line, and cells, of every row; raises InputError for text that is no CSV."""
+    """Number of its last line, and cells, of every row.
+
+    Raises InputError for text that is no CSV, or has too many columns.
+    """
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     try:
         for row in reader:

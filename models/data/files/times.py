@@ -17,10 +17,12 @@ import pyarrow.compute as pc
 from models.data.files.refusal import BadCell, Unclear, shown
 
 DAY_US = 86_400_000_000
+_YEAR_1, _YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000
 EXPECTED = "a UTC day such as 2024-12-31"
 
 _CLOCK = (
-    r"(?:[T ,-]+(?P<hour>\d{1,2})(?::(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<part>\d{1,9}))?)?)?"
+    r"(?:[T ,-]+(?P<hour>\d{1,2})"
+    r"(?::(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<part>\d{1,9}))?)?)?"
     r"[ -]?(?P<half>[AaPp]\.?[Mm]\.?)?)?"
 )
 _ZONE = r"\s*(?P<zone>[Zz]|(?:UTC|GMT)?\s?[+-]\d{1,2}:?\d{2}|UTC|GMT)?$"
@@ -32,7 +34,8 @@ _PATTERNS = {
     "month first": _WEEKDAY
     + r"(?P<name>[A-Za-z]{3,9})\.?[ -](?P<day>\d{1,2})(?:st|nd|rd|th)?,?[ -](?P<year>\d{4})",
     "day first": _WEEKDAY
-    + r"(?P<day>\d{1,2})\.?(?:st|nd|rd|th)?[ -](?P<name>[A-Za-z]{3,9})\.?,?[ -](?P<year>\d{4}|\d{2})",
+    + r"(?P<day>\d{1,2})\.?(?:st|nd|rd|th)?[ -](?P<name>[A-Za-z]{3,9})\.?,?[ -]"
+    + r"(?P<year>\d{4}|\d{2})",
 }
 _NUMBER = re.compile(r"\d{9,19}(\.\d*)?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -58,6 +61,8 @@ class Times:
         if cells.null_count:
             self._refuse(cells, cells.is_null().to_numpy(False).astype(bool))
         values = self._from_typed(cells) if not _is_text(cells) else self._from_text(cells)
+        if self.kind != "numbers":
+            self._refuse(cells, (values < _YEAR_1) | (values >= _YEAR_10000))
         self._parts.append(values)
         self._n += len(values)
 
@@ -218,19 +223,19 @@ def _is_text(cells: pa.Array | pa.ChunkedArray) -> bool:
 
 
 def _micros(times: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    return times.cast(pa.int64()).to_numpy()  # type: ignore[no-any-return]
+    return times.cast(pa.int64()).to_numpy()
 
 
 def _whole(text: pa.Array) -> np.ndarray:
     """Whole numbers of digits, 0 where there are none."""
     present = pc.if_else(pc.equal(text.fill_null(""), ""), "0", text.fill_null("0"))
-    return present.cast(pa.int64()).to_numpy(False)  # type: ignore[no-any-return]
+    return present.cast(pa.int64()).to_numpy(False)
 
 
 def _month_numbers(names: pa.Array) -> np.ndarray:
     short = pc.utf8_slice_codeunits(pc.utf8_lower(names), 0, 3)
     index = pc.index_in(short, value_set=pa.array(_MONTHS)).fill_null(-1)
-    return index.to_numpy(False).astype(np.int64) + 1  # type: ignore[no-any-return]
+    return index.to_numpy(False).astype(np.int64) + 1
 
 
 def _in_order(cells: np.ndarray, order: str) -> tuple[np.ndarray, np.ndarray]:

@@ -79,7 +79,7 @@ def no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--source", "csv:bad.csv"], ["bad.csv", "line 3", "soon"]),
         (["--set", "features=[log_retrun]"], ["'log_retrun'", "did you mean 'log_return'"]),
         (["--exogenous", "mood.csv"], ["exogenous.0", "expected NAME=PATH"]),
-        (["--exogenous", "mood=no.csv"], ["exogenous mood", "cannot read the file 'no.csv'"]),
+        (["--exogenous", "mood=no.csv"], ["exogenous mood", "no file 'no.csv': expected"]),
         (["--exogenous", "{name: mood, path: [}"], ["--exogenous: cannot read the value"]),
         (["--config", "missing.yaml"], ["--config missing.yaml", "No such file"]),
         (["--json", "no/such/folder/x.json"], ["--json", "does not exist"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,8 +13,8 @@ from models.config.data import Exogenous
 from models.config.flows import BacktestConfig, RetrainConfig
 from models.config.overrides import make_config
 from models.data.candles import digest_candles, is_exogenous
-from models.data.csv_format import parse_series
 from models.data.exogenous import join_series
+from models.data.files.parse import parse_series
 from models.errors import InputError
 from models.learning.features import first_complete_row, make_features, usable_features
 from models.pyfunc import input_columns
@@ -180,12 +182,16 @@ def test_a_reproduction_takes_none():
 CSV = "date,value,classification\n2018-02-02,15,Fear\n2018-02-01,30.5,Fear\n"
 
 
+def read_column(text, column):
+    return parse_series(lambda: io.BytesIO(text.encode()), "f.csv", column)
+
+
 def test_a_column_of_numbers_is_read_by_day():
-    frame = parse_series(CSV, "f.csv", "Value")
+    frame = read_column(CSV, "Value")
     assert frame["open_time"].dt.strftime("%F").tolist() == ["2018-02-01", "2018-02-02"]
     assert frame["value"].tolist() == [30.5, 15]
-    slowly = parse_series(CSV.replace("15", '" 15"'), "f.csv", "value")
-    pd.testing.assert_frame_equal(frame, slowly)
+    again = read_column(CSV.replace("15", '" 15"'), "value")
+    pd.testing.assert_frame_equal(frame, again)
 
 
 @pytest.mark.parametrize(
@@ -194,13 +200,14 @@ def test_a_column_of_numbers_is_read_by_day():
         (CSV, "mood", "f.csv: no column 'mood'; found 'date', 'value', 'classification'"),
         (CSV, "date", "column 'date' is a day"),
         (CSV, "classification", "line 2: classification is 'Fear', expected a number"),
-        (CSV.replace("2018-02-01", "1.2.2018"), "value", "line 3: date is '1.2.2018'"),
+        (CSV.replace("2018-02-01", "soon"), "value", "line 3: date is 'soon'"),
         (CSV.replace("15", ""), "value", "line 2: value is '', expected a number"),
+        (CSV.replace("2018-02-01", "2018-02-01 05:00"), "value", "expected a UTC day"),
         (CSV.replace("date", "when"), "value", "no column 'date'"),
         ("date,value\n", "value", "no rows below the header"),
     ],
 )
 def test_a_file_that_is_no_series_is_one_line(text, name, said):
     with pytest.raises(InputError) as error:
-        parse_series(text, "f.csv", name)
+        read_column(text, name)
     assert said in str(error.value) and "\n" not in str(error.value)

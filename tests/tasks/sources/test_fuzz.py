@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import random
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import requests
 
 from models.config.data import Ingestion, RepairPolicy
 from models.data.candles import check_candles
-from models.data.csv_format import parse_csv
+from models.data.files.parse import parse_prices
 from models.data.store_table import check_table
 from models.errors import InputError, SourceError
 from tasks.sources.collection import collect_candles
@@ -155,7 +156,7 @@ def test_damaged_files_give_valid_candles_or_one_line():
     for _ in range(2 * N_CASES):
         damaged = mutated(body, rng)
         try:
-            parsed = parse_csv(damaged, "candles.csv")
+            parsed = parse_prices(lambda raw=damaged: io.BytesIO(raw), "candles.csv").candles
             checked = check_candles(
                 parsed, RepairPolicy(), as_of=LAST, newest_closed=dt.date(2024, 1, 31)
             )

@@ -6,6 +6,7 @@ import os
 import pandas as pd
 import pytest
 
+from models.config.data import Reading
 from models.data.sample import make_sample
 from models.errors import InputError
 from tasks.sources import fetch_candles, is_synthetic
@@ -14,7 +15,7 @@ DAY = dt.date(2024, 12, 31)
 
 
 def fetch(source):
-    return fetch_candles(source, symbol="BTC/USD", last_day=DAY)
+    return fetch_candles(Reading(source=source), DAY)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,25 @@
+"""What a source gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from models.data.rules import Finding
+
+
+@dataclass(frozen=True)
+class FetchedCandles:
+    """Candles as a source gave them, its name for people, whether it is made up, what was odd.
+
+    `description` says what a file was taken for. `n_added` counts the candles that are new in the
+    store; None for a source without one.
+    """
+
+    candles: pd.DataFrame
+    label: str
+    synthetic: bool = False
+    description: str = ""
+    findings: tuple[Finding, ...] = ()
+    n_added: int | None = None
