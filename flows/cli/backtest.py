@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.options import (
+    DateOrderOption,
     ExogenousOption,
     JsonFileOption,
     SymbolOption,
@@ -49,6 +50,7 @@ def backtest(
     ] = ",".join(DEFAULTS.baselines),
     horizon: Annotated[int, typer.Option(help="Days ahead.")] = DEFAULTS.horizon,
     exogenous: ExogenousOption = None,
+    date_order: DateOrderOption = None,
     calibrate: Annotated[
         bool, typer.Option(help="Correct quantiles by their own past errors, day by day.")
     ] = DEFAULTS.calibrate,
@@ -81,6 +83,7 @@ def backtest(
             "baselines": split_names(baselines),
             "horizon": horizon,
             "exogenous": exogenous,
+            "file": {"date_order": date_order or ""},
             "calibrate": calibrate,
             "seed": seed,
         }

@@ -12,6 +12,7 @@ import typer
 from flows.cli.options import (
     AsOfOption,
     ConfigOption,
+    DateOrderOption,
     ExchangeUrlOption,
     SetOption,
     SourceOption,
@@ -20,6 +21,10 @@ from flows.cli.options import (
 from models.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.config.flows import RetrainConfig
+    from models.data.rules import Finding
     from tasks.storage.candle_store import CandleStore
 
 data = typer.Typer(
@@ -35,11 +40,18 @@ def ingest(
     symbol: Annotated[str | None, typer.Option(help="What to fetch, as BASE/QUOTE.")] = None,
     as_of: AsOfOption = None,
     exchange_url: ExchangeUrlOption = None,
+    date_order: DateOrderOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
     """Fetch the candles that are missing, check them, and store them."""
-    options = {"source": source, "symbol": symbol, "as_of": as_of, "exchange_url": exchange_url}
+    options = {
+        "source": source,
+        "symbol": symbol,
+        "as_of": as_of,
+        "exchange_url": exchange_url,
+        "date_order": date_order,
+    }
     wanted = make_request(options, config, assignments, defaults={"source": "auto"})
     from flows.cli.console import settle_source
     from models.data.calendar import newest_closed_day, resolve_as_of
@@ -106,28 +118,64 @@ def _cell(value: object) -> str:
 
 
 @data.command()
-def check(source: StoredSource = "", symbol: StoredSymbol = "") -> None:
-    """Check stored candles as a retrain would; exit with 2 if it would refuse them."""
+def check(
+    file: Annotated[
+        str, typer.Argument(help="csv:PATH, a file that is read now; default: what is stored.")
+    ] = "",
+    source: StoredSource = "",
+    symbol: StoredSymbol = "",
+    date_order: DateOrderOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Check a file, or stored candles, as a retrain would; exit with 2 if it would refuse them."""
+    from models.data.store_table import frame_from_table
+
+    refused = []
+    if file:
+        options = {"source": file, "symbol": symbol or None, "date_order": date_order}
+        refused += _check_file(make_request(options, None, assignments))
+    for store in [] if file else _chosen(source, symbol):
+        frame = frame_from_table(store.read())
+        print(f"{store.source} {store.symbol}: {len(frame):,} candles")
+        refused += _check_frame(f"{store.source} {store.symbol}", frame)
+    if refused:
+        raise InputError(f"a retrain would refuse {', '.join(refused)}")
+
+
+def _check_file(wanted: RetrainConfig) -> list[str]:
+    """Show what a file was understood to be; returns its name if a retrain would refuse it."""
+    import pandas as pd
+
+    from tasks.sources import fetch_candles
+
+    fetched = fetch_candles(wanted, dt.date.max)
+    frame = fetched.candles
+    print(f"{fetched.label}: {fetched.description}")
+    print("Columns: " + ", ".join(f"{name} from {own!r}" for name, own in fetched.columns.items()))
+    ends = frame if len(frame) <= 6 else pd.concat([frame.head(3), frame.tail(3)])
+    rows = [[_cell(cell) for cell in row] for row in ends.itertuples(index=False)]
+    _print_table(frame.columns, rows)
+    return _check_frame(fetched.label, frame, fetched.findings)
+
+
+def _check_frame(name: str, frame: pd.DataFrame, found: tuple[Finding, ...] = ()) -> list[str]:
+    """Print what the checks find; returns the name if a retrain would refuse the candles."""
     from models.config.data import RepairPolicy
     from models.data.calendar import newest_closed_day
     from models.data.candles import check_candles
-    from models.data.store_table import frame_from_table
     from models.records import Fault, as_faults, report_rows
 
     today = newest_closed_day(dt.datetime.now(dt.UTC))
-    refused = []
-    for store in _chosen(source, symbol):
-        frame = frame_from_table(store.read())
-        print(f"{store.source} {store.symbol}: {len(frame):,} candles")
-        try:
-            checked = check_candles(frame, RepairPolicy(), as_of=today, newest_closed=today)
-            rows = report_rows(as_faults(checked.findings), checked.repairs)
-        except InputError as error:
-            rows = report_rows([Fault(kind="refused", severity="error", message=str(error))], ())
-            refused.append(f"{store.source} {store.symbol}")
-        _print_table(rows[0], [list(row.values()) for row in rows])
-    if refused:
-        raise InputError(f"a retrain would refuse {', '.join(refused)}")
+    refused: tuple[Fault, ...] = ()
+    repairs: tuple[str, ...] = ()
+    try:
+        checked = check_candles(frame, RepairPolicy(), as_of=today, newest_closed=today)
+        found, repairs = (*found, *checked.findings), checked.repairs
+    except InputError as error:
+        refused = (Fault(kind="refused", severity="error", message=str(error)),)
+    rows = report_rows((*refused, *as_faults(found)), repairs)
+    _print_table(rows[0], [list(row.values()) for row in rows])
+    return [name] if refused else []
 
 
 @data.command()

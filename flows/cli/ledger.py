@@ -11,6 +11,7 @@ import typer
 from flows.cli.options import (
     AsOfOption,
     ConfigOption,
+    DateOrderOption,
     ExogenousOption,
     JsonFileOption,
     JsonOption,
@@ -35,6 +36,7 @@ def forecast(
     source: SourceOption = None,
     as_of: AsOfOption = None,
     exogenous: ExogenousOption = None,
+    date_order: DateOrderOption = None,
     below: Annotated[
         float | None, typer.Option(min=0.01, help="Add the probability of a price below this, USD.")
     ] = None,
@@ -46,7 +48,12 @@ def forecast(
     ] = None,
 ) -> None:
     """Forecast the next days with the champion, and score what was forecast before."""
-    options = {"source": source, "as_of": as_of, "exogenous": exogenous}
+    options = {
+        "source": source,
+        "as_of": as_of,
+        "exogenous": exogenous,
+        "date_order": date_order,
+    }
     asked = make_request(options, config, assignments)
     for option, path in (("--json", json_file), ("--csv", csv_file)):
         check_writable(option, path)

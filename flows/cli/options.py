@@ -26,6 +26,12 @@ ExchangeUrlOption = Annotated[
     str | None,
     typer.Option(help="Base address in place of the exchange's own; or BTC_EXCHANGE_URL."),
 ]
+DateOrderOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Order of day and month in a file's dates, where it proves none: dmy, mdy or ymd."
+    ),
+]
 ExogenousOption = Annotated[
     list[str] | None,
     typer.Option(

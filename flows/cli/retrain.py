@@ -9,6 +9,7 @@ import typer
 from flows.cli.options import (
     AsOfOption,
     ConfigOption,
+    DateOrderOption,
     ExchangeUrlOption,
     ExogenousOption,
     JsonFileOption,
@@ -31,6 +32,7 @@ def retrain(
     ] = None,
     exogenous: ExogenousOption = None,
     exchange_url: ExchangeUrlOption = None,
+    date_order: DateOrderOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
     json_file: JsonFileOption = None,
@@ -43,6 +45,7 @@ def retrain(
         "preset": preset,
         "exogenous": exogenous,
         "exchange_url": exchange_url,
+        "date_order": date_order,
     }
     asked = make_request(options, config, assignments)
     check_writable("--json", json_file)

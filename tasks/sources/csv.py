@@ -24,5 +24,6 @@ def fetch_csv(argument: str, reading: Reading, last_day: dt.date) -> FetchedCand
         parsed.candles,
         label=f"csv:{name}",
         description=parsed.description,
+        columns=parsed.columns,
         findings=parsed.findings,
     )

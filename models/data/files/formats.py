@@ -130,7 +130,7 @@ class Columns:
     """Where the columns of a file stand: time first, in order of preference."""
 
     times: tuple[int, ...]
-    values: dict[str, int]
+    roles: dict[str, int]
     symbols: tuple[int, ...] = ()
     clock: int | None = None
 
@@ -187,8 +187,9 @@ def find_format(header: Sequence[str]) -> Format | None:
 def nearest_format(header: Sequence[str]) -> str:
     """A sentence on the format that the header is most like; empty where it is like none."""
     words = {plain(cell) for cell in header}
-    best = max(FORMATS, key=lambda known: len(known.words & words) / len(known.words))
-    if len(best.words & words) < 2:
+    near = [known for known in FORMATS if len(known.words & words) > 1 and known.words - words]
+    if not near:
         return ""
+    best = max(near, key=lambda known: len(known.words & words) / len(known.words))
     missing = ", ".join(shown(word) for word in sorted(best.words - words))
-    return f"it is most like a {best.name}, which also has {missing}" if missing else ""
+    return f"it is most like a {best.name}, which also has {missing}"

@@ -50,11 +50,11 @@ class Layout:
         """Where prices and volume stand; raises InputError without days, closes, or with two."""
         if not self.columns.times:
             raise InputError(self._lacks("date"))
-        if "close" not in self.columns.values:
+        if "close" not in self.columns.roles:
             raise InputError(self._lacks("close"))
-        for place in (self.columns.times[0], *self.columns.values.values()):
+        for place in (self.columns.times[0], *self.columns.roles.values()):
             self._require_once(place)
-        return self.columns.values
+        return self.columns.roles
 
     def require_column(self, column: str) -> int:
         """Where a column of numbers stands by its name; raises InputError without it."""
@@ -124,7 +124,7 @@ def find_layout(open_bytes: OpenBytes, name: str, symbol: str) -> Layout:
 def _score(row: Row, base: str) -> int:
     """How many columns a row names, if it is a header."""
     columns = find_columns(row, base)
-    return len(columns.values) + bool(columns.times)
+    return len(columns.roles) + bool(columns.times)
 
 
 def _is_number(cell: str) -> bool:
@@ -174,7 +174,7 @@ def _with_header(
     else:
         clock = None
     kind = readable[0][1] if readable else ""
-    found = Columns(tuple(place for place, _ in readable), columns.values, columns.symbols, clock)
+    found = Columns(tuple(place for place, _ in readable), columns.roles, columns.symbols, clock)
     return Layout(
         file=name, name=title, header=tuple(header), columns=found, kind=kind or "year first",
         separator=separator, n_skipped=n_skipped, coins=frozenset(cells), sample=sample,
@@ -228,7 +228,7 @@ def _of_parquet(open_bytes: OpenBytes, name: str, base: str) -> Layout:
     )
     known = find_format(header)
     title = f"Parquet, {known.name}" if known else "Parquet file"
-    found = Columns(times[:1], columns.values, columns.symbols)
+    found = Columns(times[:1], columns.roles, columns.symbols)
     return Layout(
         file=name, name=title, header=tuple(header), columns=found,
         closes_day_before=bool(known and known.closes_day_before),

@@ -21,10 +21,14 @@ from models.errors import InputError
 
 @dataclass(frozen=True)
 class ParsedFile:
-    """Daily candles of a file, what its layout was taken for, and what was noticed."""
+    """Daily candles of a file, what its layout was taken for, and what was noticed.
+
+    `columns` names the file's own column for each of the candles' columns.
+    """
 
     candles: pd.DataFrame
     description: str
+    columns: dict[str, str]
     findings: tuple[Finding, ...]
 
 
@@ -54,7 +58,9 @@ def parse_prices(
     facts += [f"{len(candles):,} days", *rows.facts]
     if not table.zoned:
         facts.append("days taken as UTC")
-    return ParsedFile(candles, ", ".join(facts), tuple(rows.findings))
+    places = {"open_time": layout.columns.times[0]} | layout.columns.roles
+    columns = {name: layout.header[places[name]] for name in candles.columns}
+    return ParsedFile(candles, ", ".join(facts), columns, tuple(rows.findings))
 
 
 def parse_series(open_bytes: OpenBytes, name: str, column: str) -> pd.DataFrame:

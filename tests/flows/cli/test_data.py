@@ -10,6 +10,7 @@ from flows.cli.app import main
 from models.data.candles import digest_candles
 from tasks.storage.files import write_text
 from tasks.storage.snapshots import list_snapshots
+from tests.layouts import write_layout
 from tests.replay.exchange import ReplayExchange
 from tests.replay.market import at, made_candles
 
@@ -88,6 +89,29 @@ def test_auto_says_first_which_source_it_took(exchange, btc):
     exchange.outage = "503-maintenance"
     out = btc("ingest", "--as-of", "2023-02-28")[1]
     assert out.startswith("Source: sample, SYNTHETIC candles (auto: exchange:bitstamp cannot")
+
+
+def test_a_file_is_checked_before_anything_is_trained(btc, tmp_path):
+    path = tmp_path / "x.csv"
+    frame = made_candles("2021-02-20", 50)
+    path.write_bytes(write_layout("investing", frame))
+    status, out, _ = btc("data", "check", f"csv:{path}")
+    lines = out.splitlines()
+    assert status == 0
+    assert lines[0].startswith("csv:x.csv: Investing.com export, 50 days, newest first")
+    assert "close from 'Price', volume from 'Vol.'" in lines[1]
+    assert "2021-02-20" in out and "2021-04-10" in out and "stale" in out
+    swapped = frame.rename(columns={"open": "close", "close": "open"})
+    path.write_bytes(write_layout("yahoo", swapped))
+    status, out, err = btc("data", "check", f"csv:{path}")
+    assert status == 2 and "swapped" in " ".join(out.split())
+    assert err == "btc: a retrain would refuse csv:x.csv\n"
+    path.write_text("date,close\n" + "".join(f"0{day}/03/2021,5.5\n" for day in range(1, 9)))
+    status, _, err = btc("data", "check", f"csv:{path}")
+    assert status == 2 and "--date-order dmy" in err
+    assert "2021-03-08" in btc("data", "check", f"csv:{path}", "--date-order", "dmy")[1]
+    out = btc("ingest", "--source", f"csv:{path}", "--date-order", "dmy")[1]
+    assert "Taken for: file with plain columns, closes only, 8 days, days taken as UTC" in out
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,15 @@ def test_a_symbol_is_base_and_quote(symbol):
 def test_every_field_has_a_description_for_the_form():
     for model in (RetrainConfig, Recipe, Judging, Ingestion, Promotion, Watch):
         for name, field in model.model_fields.items():
-            nested = name in {"recipe", "repair", "judging", "ingestion", "promotion", "watch"}
+            nested = name in {
+                "recipe",
+                "file",
+                "repair",
+                "judging",
+                "ingestion",
+                "promotion",
+                "watch",
+            }
             assert nested or field.description, name
 
 
