@@ -33,19 +33,22 @@ up: $(READY)  ## Prefect server, deployments and a worker, in the foreground
 setup: $(READY)
 
 # The lock is whole, so that nothing is left to resolve (--no-deps).
+# Everything is compiled here: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every
+# command would compile it anew, for seven seconds; pip compiles by itself.
 # Stamped last, so that an interrupted set-up is done again; a finished one costs nothing.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else "btc-daily needs Python 3.11, 3.12 or 3.13; this is %d.%d. Name one: make PYTHON=python3.12" % v[:2])'
 	@echo "Setting up $(VENV) (once)"
 ifneq ($(UV),)
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
-	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 else
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 endif
+	@$(BIN)/python -m compileall -q flows tasks models
 	@touch $@
 
 lock:  ## Pin every dependency anew, with hashes, for all platforms
