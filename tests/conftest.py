@@ -20,6 +20,8 @@ for _name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_PROFILE", "BTC_
 
 from tasks.storage.home import prepare_environment  # noqa: E402
 
+# Nobody reads the log in a server that ends with the tests; sending it there delays their end.
+os.environ["PREFECT_LOGGING_TO_API_ENABLED"] = "false"
 prepare_environment()
 
 from models.config.flows import RetrainConfig  # noqa: E402

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
+from filelock import FileLock
 from matplotlib import get_configdir
 
 REPO = Path(__file__).parent.parent
@@ -71,11 +73,46 @@ def prefect_server(folder: Path) -> Iterator[str]:
     """A Prefect server with a database of its own; gives its API address."""
     folder.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), folder / "server.log"
-    env = environment(folder, PREFECT_HOME=str(folder), PREFECT_SERVER_ANALYTICS_ENABLED="false")
     command = [str(BIN / "prefect"), "server", "start", "--port", str(port)]
-    with running(command, env=env, cwd=folder, log=log):
+    with running(command, env=prefect_environment(folder), cwd=folder, log=log):
         wait_for(f"http://127.0.0.1:{port}/api/health", log)
         yield f"http://127.0.0.1:{port}/api"
+
+
+@contextmanager
+def shared_prefect_server(root: Path) -> Iterator[str]:
+    """One Prefect server for all that share the folder `root`; the last one to leave stops it.
+
+    Each user keeps a file in `root/users` as long as it needs the server.
+    """
+    users, lock = root / "users", FileLock(root / "prefect.lock")
+    address, mine = root / "address", users / str(os.getpid())
+    with lock:
+        users.mkdir(parents=True, exist_ok=True)
+        if not address.exists():
+            port, log = free_port(), root / "server.log"
+            env = prefect_environment(root)
+            command = [str(BIN / "prefect"), "server", "start", "--port", str(port)]
+            with log.open("w") as out:
+                process = subprocess.Popen(
+                    command, env=env, cwd=root, stdout=out, stderr=out, start_new_session=True
+                )
+            wait_for(f"http://127.0.0.1:{port}/api/health", log)
+            address.write_text(f"{process.pid} http://127.0.0.1:{port}/api")
+        mine.touch()
+        group, _, url = address.read_text().partition(" ")
+    try:
+        yield url
+    finally:
+        with lock:
+            mine.unlink()
+            if not list(users.iterdir()):
+                os.killpg(int(group), signal.SIGTERM)
+                address.unlink()
+
+
+def prefect_environment(folder: Path) -> dict[str, str]:
+    return environment(folder, PREFECT_HOME=str(folder), PREFECT_SERVER_ANALYTICS_ENABLED="false")
 
 
 def btc(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from flows.cli.app import main
 from tests.servers import btc, environment
 
 pytestmark = pytest.mark.server
@@ -92,28 +94,27 @@ def test_mlflow_has_a_parent_and_a_child_for_every_model(one_job: Backtest) -> N
     assert all("crps_bp" in run.data.metrics for run in children)
 
 
-def test_two_jobs_give_the_same_numbers_and_an_interrupted_one_resumes(
+def test_two_jobs_give_the_same_numbers(
     one_job: Backtest, backtest: Callable[..., Backtest]
 ) -> None:
-    other = backtest("--jobs", "2")
-    assert other.summary["horizons"] == one_job.summary["horizons"]
+    assert backtest("--jobs", "2").summary["horizons"] == one_job.summary["horizons"]
+
+
+def test_an_interrupted_one_resumes_on_a_dask_cluster_with_the_same_numbers(
+    one_job: Backtest, backtest: Callable[..., Backtest], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(one_job.home / "backtest" / "units", home / "backtest" / "units")
     # As if it had been interrupted before the network's folds were done.
-    for path in (other.home / "backtest" / "units").glob("gru-*.npy"):
+    removed = list((home / "backtest" / "units").glob("gru-*.npy"))
+    for path in removed:
         path.unlink()
-    shutil.rmtree(next((other.home / "backtest").glob("*-*-*-*-*")))
-    resumed = backtest("--jobs", "2", home=other.home)
+    assert removed
+    resumed = backtest("--runner", "dask", "--jobs", "2", home=home)
     assert resumed.summary["horizons"] == one_job.summary["horizons"]
     lines = [line for line in resumed.stderr.splitlines() if line.startswith("fold")]
     known = {line.split("s  ")[1].split(",")[0] for line in lines if "known already" in line}
     assert known == {"default", "naive", "garch"}
-
-
-def test_a_dask_cluster_gives_the_same_numbers(
-    one_job: Backtest, backtest: Callable[..., Backtest]
-) -> None:
-    pytest.importorskip("prefect_dask", reason="the extra dask is not installed")
-    other = backtest("--runner", "dask", "--jobs", "2")
-    assert other.summary["horizons"] == one_job.summary["horizons"]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +129,16 @@ def test_a_dask_cluster_gives_the_same_numbers(
     ],
 )
 def test_wrong_options_are_one_line_and_exit_2(
-    tmp_path: Path, arguments: tuple[str, ...], said: str
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = btc("backtest", *arguments, env=environment(tmp_path), cwd=tmp_path)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["btc", "backtest", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line

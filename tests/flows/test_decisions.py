@@ -1,0 +1,156 @@
+"""What becomes of a new version: each test starts from a state folder of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from flows.forecast import forecast
+from flows.retrain import retrain
+from models.decisions.promotion import Challenger, Champion
+from models.errors import InputError
+from models.scoring.ledger import select_record
+from tasks import decide as decide_stage
+from tasks.registry.versions import find_version
+from tasks.storage.ledger import read_ledger, record_forecasts
+from tests.flows.states import NAME, RECIPE, Run, btc, champion, date, poor_rows
+
+pytestmark = pytest.mark.server
+
+SMALL_ASSIGNMENT = {
+    "preset": "assignment",
+    "units": 2,
+    "dense_units": 2,
+    "lookback": 5,
+    "training": {"epochs": 1},
+}
+
+
+def test_without_a_champion_there_is_no_forecast(run: Run, empty_state: Path) -> None:
+    with pytest.raises(InputError, match="no champion yet; run `btc retrain`"):
+        run(forecast, 0)
+    assert "has no version yet" in btc("models")
+    with pytest.raises(InputError, match="the ledger has no forecast"):
+        btc("ledger")
+
+
+def test_first_run_that_is_rejected_ends_well_without_a_forecast(
+    run: Run, empty_state: Path
+) -> None:
+    summary = run(retrain, 0, recipe=SMALL_ASSIGNMENT)
+    assert summary["decision"]["action"] == "reject"
+    assert "no champion yet" in summary["forecast"]["refused"]
+
+
+def test_first_model_is_promoted_and_forecasts(
+    run: Run, empty_state: Path, client: MlflowClient
+) -> None:
+    summary = run(retrain, 0)
+    assert summary["decision"]["action"] == "promote"
+    assert summary["aliases"] == ["challenger", "champion"]
+    assert [row["target_date"] for row in summary["forecast"]["rows"]] == [
+        date(step).isoformat() for step in (1, 2, 3)
+    ]
+    run_id = summary["run_id"]
+    assert {"decision.json", "decision.md"} <= {f.path for f in client.list_artifacts(run_id)}
+    tags = find_version(client, NAME, "1").tags
+    assert json.loads(tags["decision"])["action"] == "promote"
+    assert json.loads(tags["recipe"])["units"] == RECIPE["units"]
+    assert tags["snapshot_sha256"] == summary["snapshot_hash"]
+    assert tags["parent"] == "none"
+
+
+def test_serving_model_saw_the_newest_days_and_its_holdout_did_not(
+    one_day: Path, client: MlflowClient
+) -> None:
+    logged = client.get_metric_history(find_version(client, NAME, "1").run_id, "loss")
+    assert logged  # the holdout's
+    [path] = (one_day / "holdouts").iterdir()
+    newest = pd.read_parquet(path)["origin"].max()
+    assert newest == pd.Timestamp(date(-RECIPE["horizon"]), tz="UTC")
+
+
+def test_same_recipe_on_the_next_day_is_a_refresh(
+    run: Run, one_day: Path, client: MlflowClient
+) -> None:
+    summary = run(retrain, 1)
+    assert summary["decision"]["action"] == "refresh"
+    assert champion(client) == "2"
+    assert find_version(client, NAME, "2").tags["parent"] == "1"
+    assert summary["forecast"]["ledger"] == {
+        "new": 3, "scored": 1, "rescored": 0, "caught_up": 0
+    }  # fmt: skip
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Challenger, Champion]]:
+    """Who was compared with whom in the decisions of this test."""
+    asked: list[tuple[Challenger, Champion]] = []
+
+    def listen(challenger: Challenger, champion: Champion, *more: Any) -> Any:
+        asked.append((challenger, champion))
+        return decide(challenger, champion, *more)
+
+    decide = decide_stage.decide
+    monkeypatch.setattr(decide_stage, "decide", listen)
+    return asked
+
+
+def test_other_recipe_is_judged_against_the_champions_holdout(
+    run: Run, one_day: Path, compared: list[tuple[Challenger, Champion]]
+) -> None:
+    run(retrain, 1)
+    before = set((one_day / "holdouts").iterdir())
+    summary = run(retrain, 1, recipe=RECIPE | {"units": 3, "seed": 11})
+    assert summary["decision"]["action"] == "reject"
+    # Its own scores alone are new: the champion's on the same candles were there already.
+    assert len(set((one_day / "holdouts").iterdir()) - before) == 1
+    challenger, rival = compared[-1]
+    assert rival.version == "2" and challenger.recipe != rival.recipe
+    assert rival.n_shared == challenger.n_days
+    assert rival.crps_bp != rival.challenger_crps_bp
+
+
+def test_reproduction_is_never_promoted(run: Run, one_day: Path, client: MlflowClient) -> None:
+    before = champion(client)
+    summary = run(retrain, 1, recipe=SMALL_ASSIGNMENT)
+    assert summary["decision"]["action"] == "reject"
+    assert summary["aliases"] == []
+    assert champion(client) == before
+    with pytest.raises(InputError, match="never promoted"):
+        btc("promote", summary["model_version"], "--why", "please")
+
+
+def test_retrain_on_old_candles_ends_well_and_only_its_forecast_is_refused(
+    run: Run, empty_state: Path
+) -> None:
+    summary = run(retrain, 9, candles_to=5)
+    assert summary["decision"]["action"] == "promote"
+    assert summary["forecast"]["refused"].endswith(
+        f"is that of {date(5)}, 4 days old; at most 3 are allowed (max_age_days): "
+        f"bring the candles up to date, or forecast as of that day (--as-of {date(5)})"
+    )
+    assert read_ledger(NAME).empty
+
+
+def test_decision_counts_what_the_champion_forecast_live(
+    run: Run, one_day: Path, compared: list[tuple[Challenger, Champion]]
+) -> None:
+    assert record_forecasts(poor_rows(one_day)) == 120
+    run(forecast, 1)
+    summary = run(retrain, 2, recipe=RECIPE | {"seed": 5}, promotion={"min_live_days": 10})
+    [(_, described)] = compared
+    scored = select_record(read_ledger(NAME)).dropna(subset=["crps_bp"])
+    predictions = pd.read_parquet(summary["artifacts"]["predictions"])
+    judged = set(predictions["origin"].dt.date)
+    shared = scored[scored["as_of"].isin(judged)]
+    assert described.n_live == shared["as_of"].nunique() >= 40
+    by_hand = shared.groupby("as_of")["crps_bp"].mean().mean()
+    assert described.live_crps_bp == pytest.approx(by_hand)
+    assert described.live_challenger_crps_bp is not None
+    assert described.live_challenger_crps_bp < described.live_crps_bp / 5

@@ -1,0 +1,101 @@
+"""What fails on the way: changed files, a registry that is down, a locked ledger."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from flows.forecast import forecast
+from flows.retrain import retrain
+from models.errors import InputError, RegistryError
+from tasks.registry.aliases import find_champion
+from tasks.registry.model_files import digest_model
+from tasks.registry.versions import find_version
+from tasks.storage import database
+from tasks.storage.ledger import read_ledger
+from tests.flows.states import NAME, Run, btc, champion
+
+pytestmark = pytest.mark.server
+
+
+def champion_files(client: MlflowClient) -> Path:
+    current = find_champion(client, NAME)
+    assert current is not None
+    model = client.get_logged_model(str(current.source).removeprefix("models:/"))
+    return Path(str(model.artifact_location).removeprefix("file://"))
+
+
+def test_changed_missing_and_foreign_files_are_told_and_nothing_is_stored(
+    run: Run, one_day: Path, client: MlflowClient
+) -> None:
+    rows, current = len(read_ledger(NAME)), champion(client)
+    assert current is not None
+    weights = champion_files(client) / "artifacts" / "forecaster" / "weights.npz"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + b"x")
+    with pytest.raises(InputError, match="not those that were registered"):
+        run(forecast, 1)
+    weights.unlink()
+    with pytest.raises(InputError, match="not those that were registered"):
+        run(forecast, 1)
+    weights.write_bytes(b"not weights")
+    digest = digest_model(champion_files(client))
+    right = find_version(client, NAME, current).tags["model_sha256"]
+    client.set_model_version_tag(NAME, current, "model_sha256", digest)
+    with pytest.raises(InputError, match="made by another release"):
+        run(forecast, 1)
+    weights.write_bytes(whole)
+    client.set_model_version_tag(NAME, current, "model_sha256", right)
+    files = champion_files(client)
+    files.rename(files.with_name("aside"))
+    with pytest.raises(InputError, match=r"version \d+: its files cannot be had .*btc rollback"):
+        run(forecast, 1)
+    files.with_name("aside").rename(files)
+    assert len(read_ledger(NAME)) == rows
+    assert champion(client) == current
+    assert run(forecast, 1)["ledger"]["new"] == 3
+
+
+def test_registry_that_is_down_is_told(
+    run: Run, one_day: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    for flow in (retrain, forecast):
+        with pytest.raises(InputError, match="no MLflow server answers"):
+            run(flow, 1)
+    with pytest.raises(InputError, match="no MLflow server answers"):
+        btc("models")
+
+
+def test_registry_that_fails_in_the_middle_is_one_line_and_the_day_can_be_finished(
+    run: Run, one_day: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    # It answered when the run began.
+    monkeypatch.setattr("flows.retrain.check_request", lambda config: None)
+    with pytest.raises(RegistryError, match=r"MLflow at http://127.0.0.1:9 failed .* run again"):
+        run(retrain, 1)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert champion(client) == "1"
+    assert run(retrain, 1)["decision"]["action"] == "refresh"
+
+
+def test_locked_ledger_stops_the_retrain_before_the_champion_moves(
+    run: Run, one_day: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.2)
+    holder = sqlite3.connect(one_day / "ledger.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    for flow in (retrain, forecast):
+        with pytest.raises(Exception, match=r"ledger: cannot use .*database is locked"):
+            run(flow, 1)
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert champion(client) == "1"
+    summary = run(retrain, 1)
+    assert summary["forecast"]["ledger"]["new"] == 3
+    assert champion(client) == summary["model_version"]
