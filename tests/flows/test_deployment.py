@@ -60,7 +60,7 @@ def test_deployed_retrain_runs_on_a_worker(tmp_path: Path) -> None:
 
         worker = [str(BIN / "prefect"), "worker", "start", "--pool", "btc"]
         with running(worker, env=env, cwd=tmp_path, log=tmp_path / "worker.log"):
-            quick = {"units": 4, "lookback": 10, "horizon": 2, "epochs": 2}
+            quick = {"units": 4, "lookback": 10, "horizon": 2, "training": {"epochs": 2}}
             config = {"source": "sample", "recipe": quick}
             told = prefect(
                 "deployment",
