@@ -19,7 +19,7 @@ import models
 from models.config.flows import BacktestConfig
 from models.config.recipe import Recipe
 from models.errors import InputError
-from models.forecasters.baselines import predict_baseline
+from models.forecasters.baselines import Question, predict_baseline
 from models.forecasters.conformal import adapt_quantiles
 from models.forecasters.frame import make_predictions
 from models.forecasters.walk_forward import group_spans, make_spans, predict_group
@@ -186,15 +186,8 @@ def predict_unit(unit: Unit) -> UnitRecord:
     candles = read_frame(unit.candles)
     if unit.recipe is None:
         origins = range(unit.spans[0][2], unit.spans[0][3])
-        quantiles = predict_baseline(
-            unit.name,
-            candles,
-            origins,
-            horizon=unit.horizon,
-            levels=LEVELS,
-            refit_days=unit.refit_days,
-            seed=unit.seed,
-        )
+        question = Question(candles, origins, unit.horizon, LEVELS, unit.refit_days, unit.seed)
+        quantiles = predict_baseline(unit.name, question)
     else:
         spans = [Span(range(a, b), range(c, d)) for a, b, c, d in unit.spans]
         quantiles = predict_group(unit.recipe, candles, spans)

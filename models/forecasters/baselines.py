@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -39,16 +39,33 @@ MIN_WEEKS = 26
 
 @dataclass(frozen=True)
 class Question:
-    """What a baseline is called with, see `predict_baseline`; `close`, `log_returns`: (n,)."""
+    """What a baseline is called with.
+
+    `origins` are rows of `candles`; asked for are the steps 1 to `horizon` and the quantile
+    `levels`. Baselines with parameters fit them again every `refit_days` origins.
+    """
 
     candles: pd.DataFrame
-    close: Floats
-    log_returns: Floats
     origins: range
     horizon: int
     levels: tuple[float, ...]
-    refit_days: int
-    seed: int
+    refit_days: int = 30
+    seed: int = 0
+
+    @cached_property
+    def known(self) -> pd.DataFrame:
+        """The candles up to the last origin, n_known of them."""
+        return self.candles.iloc[: self.origins.stop]
+
+    @cached_property
+    def close(self) -> Floats:
+        """Closes (n_known,), USD."""
+        return self.known["close"].to_numpy(dtype=np.float64)
+
+    @cached_property
+    def log_returns(self) -> Floats:
+        """ln(close_t / close_{t-1}), (n_known,); NaN for the first."""
+        return np.diff(np.log(self.close), prepend=np.nan)
 
     def blocks(self) -> Iterator[range]:
         """Origins that share one fit: `refit_days` of them, counted from the first."""
@@ -56,33 +73,20 @@ class Question:
             yield range(start, min(start + self.refit_days, self.origins.stop))
 
 
-def predict_baseline(
-    name: str,
-    candles: pd.DataFrame,
-    origins: range,
-    *,
-    horizon: int,
-    levels: tuple[float, ...],
-    refit_days: int = 30,
-    seed: int = 0,
-) -> Floats:
-    """Quantiles (n, horizon, n_levels) of the baseline `name` at `origins`.
+def predict_baseline(name: str, question: Question) -> Floats:
+    """Quantiles (n_origins, horizon, n_levels) of the baseline `name`.
 
-    Baselines with parameters fit them on all candles up to the first origin of every `refit_days`.
-    Raises InputError for an unknown name and where the first origin has too short a past.
+    A fit reads the candles up to the first origin of its block. Raises InputError for an unknown
+    name and where the first origin has too short a past.
     """
     if name not in BASELINES:
         raise InputError(f"baselines: unknown baseline {name!r}{nearest(name, BASELINES)}")
-    needed = RESIDUAL_WINDOW + horizon + MONTH_DAYS
-    if origins.start < needed:
+    needed = RESIDUAL_WINDOW + question.horizon + MONTH_DAYS
+    if question.origins.start < needed:
         raise InputError(
             f"baselines: expected at least {needed} candles before the first origin, "
-            f"received {origins.start}; start later or give a longer history"
+            f"received {question.origins.start}; start later or give a longer history"
         )
-    known = candles.iloc[: origins.stop]
-    close = known["close"].to_numpy(dtype=np.float64)
-    returns = np.diff(np.log(close), prepend=np.nan)
-    question = Question(known, close, returns, origins, horizon, levels, refit_days, seed)
     return np.sort(BASELINES[name](question), axis=-1)
 
 
@@ -174,7 +178,7 @@ def _har(q: Question) -> Floats:
     Corsi (2009), doi 10.1093/jjfinec/nbp001, on Garman-Klass variances: their daily, weekly and
     monthly mean logarithms explain the log of the mean variance of the next `step` days.
     """
-    variance = garman_klass_variance(q.candles)
+    variance = garman_klass_variance(q.known)
     logs = pd.Series(np.log(variance))
     means = [logs.rolling(days).mean().to_numpy() for days in (1, SEASON_DAYS, MONTH_DAYS)]
     design = np.column_stack([np.ones(len(logs)), *means])

@@ -11,7 +11,13 @@ from models.config.flows import BASELINE_NAMES
 from models.config.recipe import DEFAULT_LEVELS
 from models.data.sample import make_sample
 from models.errors import InputError
-from models.forecasters.baselines import BASELINES, NAIVE_WINDOW, naive_quantiles, predict_baseline
+from models.forecasters.baselines import (
+    BASELINES,
+    NAIVE_WINDOW,
+    Question,
+    naive_quantiles,
+    predict_baseline,
+)
 
 CLOSE = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.02, 320)))
 
@@ -67,7 +73,8 @@ def long_candles():
 
 
 def ask(name, frame, origins, **more):
-    return predict_baseline(name, frame, origins, **{"horizon": 8, "levels": LEVELS} | more)
+    question = Question(frame, origins, **{"horizon": 8, "levels": LEVELS} | more)
+    return predict_baseline(name, question)
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -12,7 +12,7 @@ import pytest
 from models.config.recipe import READS_BOTH_WAYS, Recipe
 from models.data.sample import make_sample
 from models.errors import InputError
-from models.forecasters.baselines import predict_baseline
+from models.forecasters.baselines import Question, predict_baseline
 from models.forecasters.frame import make_predictions
 from models.forecasters.walk_forward import (
     FOLDS_A_GROUP,
@@ -136,7 +136,7 @@ def make_garch_candles(n, seed):
 def test_where_garch_is_the_truth_the_network_does_not_win_and_is_calibrated():
     candles = make_garch_candles(3000, 5)
     origins, net = forecast_last(candles, 1200, Recipe(horizon=1, quantile_levels=LEVELS))
-    quantiles = predict_baseline("garch", candles, origins, horizon=1, levels=LEVELS)
+    quantiles = predict_baseline("garch", Question(candles, origins, 1, LEVELS))
     garch = with_crps(make_predictions("garch", candles, origins, quantiles, LEVELS))
     test = diebold_mariano(net["crps_bp"], garch["crps_bp"], step=1)
     assert test.t > -2

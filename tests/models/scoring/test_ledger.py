@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from models.data.sample import make_sample
-from models.forecasters.baselines import predict_baseline
+from models.forecasters.baselines import Question, predict_baseline
 from models.scoring.ledger import score_forecasts, select_scores
 from models.scoring.metrics import crps_from_quantiles
 
@@ -69,7 +69,7 @@ def test_references_are_the_baselines_of_that_name(name: str) -> None:
     origins = range(620, 640)
     rows = ledger_rows(origins, candles=LONG)
     scores = score_forecasts(rows, LONG)
-    quantiles = predict_baseline(name, LONG, origins, horizon=3, levels=LEVELS)
+    quantiles = predict_baseline(name, Question(LONG, origins, 3, LEVELS))
     actual = rows["target_date"].map(LONG.set_index(LONG["open_time"].dt.date)["close"])
     expected = 1e4 * crps_from_quantiles(
         np.log(actual.to_numpy() / rows["close_origin"].to_numpy()),
