@@ -91,11 +91,11 @@ def backtest(
     if runner not in ("processes", "dask"):
         raise InputError(f"--runner {runner}: expected processes or dask")
     check_writable("--json", json_file)
-    from flows.cli.console import StageLines, hushed_imports, show_stages
+    from flows.cli.console import StageLines, flow_imports, show_stages
     from tasks.storage.home import prepare_environment
 
     prepare_environment()
-    with hushed_imports():
+    with flow_imports():
         from flows.backtest import backtest as flow
         from flows.backtest import make_runner
         from tasks.registry.connection import ui_command

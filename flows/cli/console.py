@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.storage.home import prepare_environment
+from tasks.temporary_server import start_temporary_server
 
 if TYPE_CHECKING:
     from models.config.flows import RetrainConfig
@@ -53,6 +54,15 @@ def hushed_imports() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@contextmanager
+def flow_imports() -> Iterator[None]:
+    """Import a flow quietly while Prefect's temporary server starts; afterwards it answers."""
+    wait_for_server = start_temporary_server()
+    with hushed_imports():
+        yield
+    wait_for_server()
 
 
 def settle_source(config: RetrainConfig) -> tuple[RetrainConfig, str]:

@@ -57,10 +57,10 @@ def forecast(
     asked = make_request(options, config, assignments)
     for option, path in (("--json", json_file), ("--csv", csv_file)):
         check_writable(option, path)
-    from flows.cli.console import hushed_imports, print_forecast, settle_request, show_stages
+    from flows.cli.console import flow_imports, print_forecast, settle_request, show_stages
 
     checked, note = settle_request(asked)
-    with hushed_imports():
+    with flow_imports():
         import pandas as pd
 
         from flows.forecast import forecast as flow

@@ -50,7 +50,7 @@ def retrain(
     asked = make_request(options, config, assignments)
     check_writable("--json", json_file)
     from flows.cli.console import (
-        hushed_imports,
+        flow_imports,
         print_forecast,
         print_summary,
         settle_request,
@@ -59,7 +59,7 @@ def retrain(
 
     # Before TensorFlow is loaded and a Prefect server started; the flow checks the day again.
     checked, note = settle_request(asked)
-    with hushed_imports():
+    with flow_imports():
         from flows.retrain import retrain as flow
         from models.naming import run_labels
         from models.reporting.pages import metrics_table
