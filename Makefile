@@ -56,6 +56,9 @@ lock:  ## Pin every dependency anew, with hashes, for all platforms
 	@$(if $(UV),$(UV),$(BIN)/uv) pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --extra dev --no-annotate --no-header \
 		pyproject.toml --output-file requirements.lock
+	@$(if $(UV),$(UV),$(BIN)/uv) pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --extra image --no-annotate --no-header --constraints requirements.lock \
+		pyproject.toml --output-file deploy/requirements.lock
 
 clean:  ## Remove the environment and the caches, not the state in .btc
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

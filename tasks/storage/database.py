@@ -175,7 +175,7 @@ def _told_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
         raise  # These say something of the statement or its rows, not of the database.
     except kinds as error:
         reason = " ".join(str(getattr(error, "orig", error)).split())
-        told = f"ledger: cannot use {_shown_url()} ({reason}); nothing was stored. "
+        told = f"ledger: cannot use {shown_url()} ({reason}); nothing was stored. "
         if isinstance(error, ArgumentError | ImportError):
             raise InputError(f"{told}Set BTC_DATABASE_URL to postgresql://… or unset it") from error
         raise LedgerError(f"{told}Free it or set BTC_DATABASE_URL, then run again") from error
@@ -244,7 +244,7 @@ def _migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
-def _shown_url() -> str:
-    """The address without a password."""
+def shown_url() -> str:
+    """The address of the database without user, password and options."""
     scheme, _, rest = database_url().partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
