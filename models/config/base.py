@@ -21,9 +21,19 @@ class Frozen(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def shorten(value: object, n: int = 60, *, quoted: bool = True) -> str:
+    """A value as it is quoted in a message: on one line, of at most `n` characters."""
+    if quoted:
+        text = repr(value[: 2 * n] if isinstance(value, str) else value)
+    else:
+        text = " ".join(str(value)[: 10 * n].split())
+    return text if len(text) <= n else f"{text[: n - 1]}…"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return a hint for an unknown `word`: the closest of the `known` words and all of them."""
     words = sorted(known)
+    word = word[:100]
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"{hint} (known: {', '.join(words)})"

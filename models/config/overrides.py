@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Any, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from models.config.base import nearest
+from models.config.base import nearest, shorten
 from models.config.flows import RetrainConfig
 from models.config.recipe import Chunks, Windows
+from models.config.text import parse_value
 from models.errors import InputError
 
 
@@ -26,8 +25,9 @@ def make_config(values: dict[str, Any], assignments: list[str]) -> RetrainConfig
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
-            raise InputError(f"--set {assignment}: expected KEY=VALUE, for example units=64")
-        _put(tree, key.strip(), _parse_value(f"--set {key}", text))
+            given = shorten(assignment, quoted=False)
+            raise InputError(f"--set {given}: expected KEY=VALUE, for example units=64")
+        _put(tree, key.strip(), parse_value(f"--set {shorten(key, quoted=False)}", text))
     try:
         return RetrainConfig.model_validate(tree)
     except ValidationError as error:
@@ -36,7 +36,7 @@ def make_config(values: dict[str, Any], assignments: list[str]) -> RetrainConfig
 
 def parse_exogenous(texts: list[str] | None) -> list[Any] | None:
     """Read what --exogenous was given: NAME=PATH stays a text, '{name: …}' becomes its keys."""
-    return [_parse_value("--exogenous", text) for text in texts] if texts else None
+    return [parse_value("--exogenous", text) for text in texts] if texts else None
 
 
 def one_line(error: ValidationError) -> str:
@@ -47,9 +47,10 @@ def one_line(error: ValidationError) -> str:
         # Pydantic names the kind of training as if it were a key.
         at = parts.index("training") + 1 if "training" in parts else len(parts)
         kind = parts.pop(at) if parts[at : at + 1] in (["chunks"], ["windows"]) else ""
-        key = ".".join(parts)
-        message = fault["msg"].removeprefix("Value error, ")
-        received = "" if isinstance(fault["input"], dict) else f", received {fault['input']!r}"
+        key = shorten(".".join(parts), quoted=False)
+        message = shorten(fault["msg"].removeprefix("Value error, "), 300, quoted=False)
+        given = fault["input"]
+        received = "" if isinstance(given, dict) else f", received {shorten(given)}"
         hint = ""
         if fault["type"] == "extra_forbidden":
             message = f"not a setting of training {kind!r}" if kind else "unknown key"
@@ -57,20 +58,14 @@ def one_line(error: ValidationError) -> str:
             received = nearest(parts[-1], known or _paths_by_leaf())
         elif fault["type"] == "literal_error":
             hint = nearest(str(fault["input"]), _words(fault["ctx"]["expected"]))
-            message, received = f"unknown value {fault['input']!r}", ""
+            message, received = f"unknown value {shorten(given)}", ""
         faults.append(f"{key}: {message}{received}{hint}" if key else f"{message}{received}{hint}")
-    return "configuration: " + "; ".join(faults)
+    more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+    return "configuration: " + "; ".join(faults[:5]) + more
 
 
 def _words(expected: str) -> list[str]:
     return [word.strip(" '") for word in expected.replace(" or ", ", ").split(",")]
-
-
-def _parse_value(option: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        raise InputError(f"{option}: cannot read the value {text!r}") from error
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -109,28 +104,11 @@ def _put(tree: dict[str, Any], key: str, value: Any) -> None:
     path = paths.get(parts[-1])
     if path is None or parts != path[-len(parts) :]:
         known = paths if len(parts) == 1 else [".".join(path) for path in paths.values()]
-        raise InputError(f"unknown configuration key {key!r}{nearest(key, known)}")
+        raise InputError(f"unknown configuration key {shorten(key)}{nearest(key, known)}")
     if path[-1] == "training" and isinstance(value, str):
         path = (*path, "kind")
     for part in path[:-1]:
         tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise InputError(f"configuration: {part} is given twice, as a value and as keys")
     tree[path[-1]] = value
-
-
-def parse_config(text: str, name: str) -> dict[str, Any]:
-    """Parse a configuration file by the ending of its `name`: .toml, .yaml, .yml or .json.
-
-    Raises InputError for another ending, for a text that does not parse, and for one that is not a
-    table of keys.
-    """
-    ending = name.rpartition(".")[2].lower()
-    if ending not in {"toml", "yaml", "yml", "json"}:
-        raise InputError(f"--config {name}: expected a .toml, .yaml, .yml or .json file")
-    try:
-        values = tomllib.loads(text) if ending == "toml" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"--config {name}: not valid {ending.upper()}: {reason}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"--config {name}: expected keys with values, such as units: 64")
-    return values

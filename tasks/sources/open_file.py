@@ -7,8 +7,6 @@ import datetime as dt
 import gzip
 import io
 import lzma
-import os
-import stat
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from typing import BinaryIO, cast
 
 from models.data.files.text import MAX_BYTES, OpenBytes
 from models.errors import InputError
+from tasks.storage.files import find_file
 
 _EXCEL_MAX_BYTES = 100_000_000
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
@@ -30,7 +29,11 @@ def open_prices(argument: str, what: str = "csv:PATH") -> tuple[OpenBytes, str, 
     Excel workbooks become CSV. Raises InputError for a path that is no regular file, a file larger
     than MAX_BYTES, and one that cannot be read.
     """
-    path, status = _look_at(argument, what)
+    path, status = find_file(argument, what)
+    if status.st_size > MAX_BYTES:
+        raise InputError(
+            f"{path.name}: has {status.st_size / 1e9:.1f} GB, more than {MAX_BYTES / 1e9:g}: cut it"
+        )
     written = dt.datetime.fromtimestamp(status.st_mtime, dt.UTC)
     try:
         with path.open("rb") as file:
@@ -38,27 +41,6 @@ def open_prices(argument: str, what: str = "csv:PATH") -> tuple[OpenBytes, str, 
         return _find_opener(path, start), path.name, written
     except _UNREADABLE as error:
         raise _unreadable(path.name, error) from error
-
-
-def _look_at(argument: str, what: str) -> tuple[Path, os.stat_result]:
-    try:
-        path = Path(argument).expanduser()
-        status = path.stat()
-    except FileNotFoundError as error:
-        raise InputError(f"no file {argument!r}: expected {what} of an existing file") from error
-    except OSError as error:
-        raise InputError(f"cannot read {argument[:200]!r}: {error.strerror}") from error
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"{argument[:200]!r} is no usable path: {error}") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise InputError(f"{argument!r} is a directory: expected {what} of a file")
-    if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{argument!r} is a pipe or device: expected {what} of a regular file")
-    if status.st_size > MAX_BYTES:
-        raise InputError(
-            f"{argument!r} has {status.st_size / 1e9:.1f} GB, more than {MAX_BYTES / 1e9:g}: cut it"
-        )
-    return path, status
 
 
 def _find_opener(path: Path, start: bytes) -> OpenBytes:

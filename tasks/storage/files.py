@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.config.overrides import parse_config
+from models.config.base import shorten
+from models.config.text import MAX_CHARACTERS, parse_config
 from models.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,10 +75,39 @@ def read_frame(path: Path) -> pd.DataFrame:
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read a configuration file; raises InputError when it cannot be read or parsed."""
+    path, status = find_file(str(path), "--config PATH")
+    # No character of UTF-8 has more than four bytes.
+    if status.st_size > 4 * MAX_CHARACTERS:
+        raise InputError(f"--config {path.name}: more than 1 MB; a configuration is a few lines")
     try:
         return parse_config(path.read_text(encoding="utf-8"), path.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {path}: cannot read it ({error})") from error
+    except OSError as error:
+        raise InputError(f"--config {path}: cannot read it ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"--config {path}: cannot read it ({error.reason}); use UTF-8") from error
+
+
+def find_file(argument: str, expected: str) -> tuple[Path, os.stat_result]:
+    """The path of a regular file that a user named, and what the file system says of it.
+
+    Raises InputError for a path that is none, and for a folder, pipe or device: they could make
+    the program wait for ever.
+    """
+    name = shorten(argument)
+    try:
+        path = Path(argument).expanduser()
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise InputError(f"no file {name}: expected {expected} of an existing file") from error
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}") from error
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{name} is no usable path: {error}") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{name} is a directory: expected {expected} of a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{name} is a pipe or device: expected {expected} of a regular file")
+    return path, status
 
 
 def write_text(text: str, path: Path) -> None:

@@ -105,6 +105,8 @@ def find_layout(open_bytes: OpenBytes, name: str, symbol: str) -> Layout:
         for line, row in islice(number_rows(lines, separator, name), _SAMPLE)
         if "".join(row).strip()
     ]
+    if not numbered:
+        raise InputError(f"{name}: the file is empty, expected a header and one candle a line")
     rows = [row for _, row in numbered]
     scores = [_score(row, base) for row in rows[:30]]
     if max(scores) == 0:

@@ -81,7 +81,7 @@ def no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--exogenous", "mood.csv"], ["exogenous.0", "expected NAME=PATH"]),
         (["--exogenous", "mood=no.csv"], ["exogenous mood", "no file 'no.csv': expected"]),
         (["--exogenous", "{name: mood, path: [}"], ["--exogenous: cannot read the value"]),
-        (["--config", "missing.yaml"], ["--config missing.yaml", "No such file"]),
+        (["--config", "missing.yaml"], ["no file 'missing.yaml'", "--config PATH"]),
         (["--json", "no/such/folder/x.json"], ["--json", "does not exist"]),
     ],
 )

@@ -8,8 +8,9 @@ import json
 import pytest
 
 from models.config.flows import RetrainConfig
-from models.config.overrides import make_config, parse_config
+from models.config.overrides import make_config
 from models.config.recipe import Chunks, Windows
+from models.config.text import parse_config
 from models.errors import InputError
 
 
