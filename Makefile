@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: run test check soak bench lock setup up clean
+.PHONY: run test lint check soak bench lock setup up clean
 
 run: $(READY)  ## Retrain: candles of the default exchange, or the synthetic sample, to report
 	@$(BIN)/btc retrain --source auto
@@ -15,11 +15,13 @@ run: $(READY)  ## Retrain: candles of the default exchange, or the synthetic sam
 test: $(READY)  ## Run every test
 	$(PYTEST)
 
-check: $(READY)  ## Format, lint, types, fast tests
+lint: $(READY)  ## Format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST) -m "not server and not slow"
+
+check: lint  ## Format, lint, types, fast tests
+	$(PYTEST) -m "not server and not slow and not soak"
 
 soak: $(READY)  ## The long tests: minutes each
 	$(PYTEST) -m soak

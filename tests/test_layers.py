@@ -35,7 +35,10 @@ def find_faults(root: Path) -> list[str]:
         for path in sorted((root / layer).rglob("*.py")):
             name = path.relative_to(root).as_posix()
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                faults += [f"{name}:{node.lineno} {fault}" for fault in _faults_of(node, name)]
+                faults += [
+                    f"{name}:{getattr(node, 'lineno', 0)} {fault}"
+                    for fault in _faults_of(node, name)
+                ]
     return faults
 
 

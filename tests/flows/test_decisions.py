@@ -18,7 +18,8 @@ from models.scoring.ledger import select_record
 from tasks import decide as decide_stage
 from tasks.registry.versions import find_version
 from tasks.storage.ledger import read_ledger, record_forecasts
-from tests.flows.states import NAME, RECIPE, Run, btc, champion, date, poor_rows
+from tests.flows.states import Run, btc, champion, date, poor_rows
+from tests.simulation.days import NAME, RECIPE
 
 pytestmark = pytest.mark.server
 
@@ -68,7 +69,7 @@ def test_first_model_is_promoted_and_forecasts(
 def test_serving_model_saw_the_newest_days_and_its_holdout_did_not(
     one_day: Path, client: MlflowClient
 ) -> None:
-    logged = client.get_metric_history(find_version(client, NAME, "1").run_id, "loss")
+    logged = client.get_metric_history(str(find_version(client, NAME, "1").run_id), "loss")
     assert logged  # the holdout's
     [path] = (one_day / "holdouts").iterdir()
     newest = pd.read_parquet(path)["origin"].max()

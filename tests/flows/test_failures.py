@@ -16,7 +16,8 @@ from tasks.registry.model_files import digest_model
 from tasks.registry.versions import find_version
 from tasks.storage import database
 from tasks.storage.ledger import read_ledger
-from tests.flows.states import NAME, Run, btc, champion
+from tests.flows.states import Run, btc, champion
+from tests.simulation.days import NAME
 
 pytestmark = pytest.mark.server
 

@@ -18,8 +18,8 @@ from models.errors import InputError, SourceError
 from tasks.registry.aliases import read_history
 from tasks.registry.versions import find_version
 from tasks.storage.ledger import read_alarms, read_ledger, record_forecasts
-from tests.flows.states import DEAD_EXCHANGE, NAME, Run, btc, champion, date, poor_rows
-from tests.simulation.days import write_candles
+from tests.flows.states import DEAD_EXCHANGE, Run, btc, champion, date, poor_rows
+from tests.simulation.days import NAME, write_candles
 
 pytestmark = pytest.mark.server
 

@@ -13,7 +13,8 @@ from flows.retrain import retrain
 from models.errors import InputError
 from tasks.registry.aliases import pin_reason, read_history
 from tasks.storage.lock import hold
-from tests.flows.states import NAME, Run, btc, champion, date
+from tests.flows.states import Run, btc, champion, date
+from tests.simulation.days import NAME
 
 pytestmark = pytest.mark.server
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,8 @@ from models.pyfunc import ForecastModel, forecast_table, input_columns, make_sig
 def model(fitted, tmp_path):
     fitted()[1].save(tmp_path)
     loaded = ForecastModel()
-    loaded.load_context(SimpleNamespace(artifacts={"forecaster": str(tmp_path)}))
+    context: Any = SimpleNamespace(artifacts={"forecaster": str(tmp_path)})
+    loaded.load_context(context)
     return loaded
 
 

@@ -83,7 +83,12 @@ def coinbaseexchange(rows: list[list[float]], path: str, query: Query) -> object
 def kraken(rows: list[list[float]], path: str, query: Query) -> object:
     """`/0/public/OHLC`: the newest 720 whatever `since` says, the open candle always last."""
     if path == "/0/public/AssetPairs":
-        pair = {"altname": "XBTUSD", "wsname": "XBT/USD", "base": "XXBT", "quote": "ZUSD"}
+        pair: dict[str, object] = {
+            "altname": "XBTUSD",
+            "wsname": "XBT/USD",
+            "base": "XXBT",
+            "quote": "ZUSD",
+        }
         pair |= {"pair_decimals": 1, "lot_decimals": 8, "ordermin": "0.0001", "status": "online"}
         return {"error": [], "result": {"XXBTZUSD": pair | {"fees": [[0, 0.4]]}}}
     if path != "/0/public/OHLC" or query.get("interval") != "1440":
@@ -101,7 +106,7 @@ def kraken(rows: list[list[float]], path: str, query: Query) -> object:
 def binance(rows: list[list[float]], path: str, query: Query) -> object:
     """`/api/v3/klines`: milliseconds, strings, ascending from `startTime`, at most 1,000."""
     if path == "/api/v3/exchangeInfo":
-        market = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC"}
+        market: dict[str, object] = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC"}
         market |= {"quoteAsset": "USDT", "baseAssetPrecision": 8, "quotePrecision": 8}
         return {"timezone": "UTC", "symbols": [market | {"filters": [], "permissions": []}]}
     if path != "/api/v3/klines":

@@ -149,7 +149,7 @@ def run_day(job: dict, place: int) -> None:
 
     # Somebody may commit while the days run.
     for module in (tasks.register, tasks.registry.versions):
-        module.code_version = lambda: "simulated"
+        setattr(module, "code_version", lambda: "simulated")  # noqa: B010
     from prefect.runtime import flow_run
 
     from flows.retrain import retrain

@@ -19,6 +19,7 @@ from models.records import CandlesRecord
 from tasks.ingest import ingest
 from tasks.storage.files import write_frame
 from tasks.validate import validate
+from tests.conftest import body
 from tests.servers import btc, environment
 
 DAY = dt.date(2024, 12, 31)
@@ -125,7 +126,7 @@ def test_a_file_that_is_no_candles_leaves_nothing(tmp_path, own_home, text, mess
     if text is not None:
         path.write_bytes(text)
     with pytest.raises(InputError, match=message) as error:
-        ingest.fn.__wrapped__(RetrainConfig(source=f"csv:{path}"), DAY)
+        body(ingest)(RetrainConfig(source=f"csv:{path}"), DAY)
     assert "\n" not in str(error.value)
     assert not own_home.exists()
 
@@ -160,7 +161,7 @@ def test_candles_that_cannot_be_right_leave_what_was_fetched_alone(
     record = CandlesRecord(path=path, label="x", synthetic=False, n_rows=len(frame))
     before = path.read_bytes()
     with pytest.raises(InputError, match=message) as error:
-        validate.fn.__wrapped__(record, RepairPolicy(), DAY, DAY)
+        body(validate)(record, RepairPolicy(), DAY, DAY)
     assert "\n" not in str(error.value)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -189,7 +190,7 @@ def short(frame: pd.DataFrame) -> pd.DataFrame:
     ("damage", "message", "before"),
     [
         (gap, "5 missing days: ", ["ingest"]),
-        (short, "too few candles", ["ingest", "validate", "snapshot"]),
+        (short, "too few candles", ["ingest", "validate", "snapshot", "recall"]),
     ],
 )
 def test_a_stage_that_refuses_its_input_ends_the_command(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from models.config.judging import Watch
-from models.data.sample import make_sample
+from models.data.sample import Variant, make_sample
 from models.decisions.drift_watch import (
     Breach,
     population_stability_index,
@@ -53,7 +53,7 @@ def test_stability_index_by_hand() -> None:
 
 
 @pytest.mark.parametrize("variant", ["random-walk", "default"])
-def test_calm_inputs_raise_no_alarm(variant: str) -> None:
+def test_calm_inputs_raise_no_alarm(variant: Variant) -> None:
     features = ("log_return", "log_range", "log_volatility", "next_is_monday")
     for year in range(2016, 2025):
         candles = make_sample(dt.date(year, 12, 31), n_days=2000, variant=variant)

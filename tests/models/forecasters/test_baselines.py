@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,8 @@ def long_candles():
 
 
 def ask(name, frame, origins, **more):
-    question = Question(frame, origins, **{"horizon": 8, "levels": LEVELS} | more)
+    asked: dict[str, Any] = {"horizon": 8, "levels": LEVELS} | more
+    question = Question(frame, origins, **asked)
     return predict_baseline(name, question)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from arch import arch_model
@@ -78,7 +80,7 @@ def test_later_days_change_nothing(returns):
     log_returns = np.concatenate([[np.nan], returns])
     other = log_returns.copy()
     other[501:] *= -7
-    asked = {"horizon": 3, "levels": (0.1, 0.5), "seed": 2}
+    asked: dict[str, Any] = {"horizon": 3, "levels": (0.1, 0.5), "seed": 2}
     rows = np.arange(495, 501)
     ours = predict_garch(model, log_returns, rows, **asked)
     assert np.array_equal(ours, predict_garch(model, other, rows, **asked))

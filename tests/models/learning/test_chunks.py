@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,11 +36,11 @@ def make_data(seed=0, n=200):
 def test_weight_for_weight_the_keras_network(cell, layers):
     recipe = make_recipe(cell, layers=layers)
     rng = np.random.default_rng(1)
-    members = [
+    drawn = [
         [array + rng.normal(0, 0.5, array.shape) for array in initial_weights(recipe, 5, seed)]
         for seed in range(2)
     ]
-    members = [[array.astype(np.float32) for array in arrays] for arrays in members]
+    members: list[Any] = [[array.astype(np.float32) for array in arrays] for arrays in drawn]
     network = build_network(recipe, 5)
     for member, arrays in enumerate(members):
         set_member_weights(network, recipe, member, arrays)

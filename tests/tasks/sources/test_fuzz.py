@@ -7,6 +7,7 @@ import io
 import json
 import random
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -113,7 +114,7 @@ def test_damaged_replies_give_valid_candles_or_one_line(
     current = {"markets": json.dumps(markets).encode(), "candles": json.dumps(candles).encode()}
     make = ExchangeClient.__init__
 
-    def offline(self: ExchangeClient, *arguments: object) -> None:
+    def offline(self: ExchangeClient, *arguments: Any) -> None:
         make(self, *arguments)
         self._ccxt.enableRateLimit = False
         self._ccxt.session = FakeSession(
