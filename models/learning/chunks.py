@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ Weights = list[NDArray[np.float32]]
 OnEpoch = Callable[[int, dict[str, float]], None]
 
 GRADIENT_NORM = 1.0
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+EPSILON = 1e-7
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,11 @@ def run_members(
 
 
 class _Batch:
-    """Weights, optimiser and data of all members; `update` is one step of Adam for all."""
+    """Weights, optimiser and data of all members; `update` is one step of Adam for all.
+
+    The optimiser is Keras' own, whose step is one for each number and so knows no members; only the
+    clipping is by member, and done here.
+    """
 
     def __init__(self, recipe: Recipe, folds: Sequence[ChunkData]) -> None:
         self.recipe = recipe
@@ -133,8 +138,10 @@ class _Batch:
         seeds = [recipe.seed + member for member in range(recipe.members)]
         first = [initial_weights(recipe, n_features, seed) for _ in folds for seed in seeds]
         self.variables = [tf.Variable(np.stack(arrays)) for arrays in zip(*first, strict=True)]
-        self.momenta = [tf.Variable(tf.zeros_like(v)) for v in self.variables]
-        self.squares = [tf.Variable(tf.zeros_like(v)) for v in self.variables]
+        n_updates = self.training.epochs * self.training.updates_per_epoch
+        rate = keras.optimizers.schedules.CosineDecay(self.training.learning_rate, n_updates)
+        self.optimizer = keras.optimizers.Adam(rate)
+        self.optimizer.build(self.variables)
         offsets = np.cumsum([0, *(len(fold.features) for fold in folds)])
         features = np.concatenate([fold.features for fold in folds])
         # No chunk reaches a row without features or targets.
@@ -167,38 +174,24 @@ class _Batch:
 
     def update(self, number: int) -> float:
         """Take gradient step `number`, from 0; the mean loss over all members."""
-        recipe, training = self.recipe, self.training
-        total = training.epochs * training.updates_per_epoch
-        rate = training.learning_rate * 0.5 * (1 + np.cos(np.pi * number / total))
-        shape = (training.chunks_per_update, recipe.units)
-        keep = 1 - recipe.dropout
+        shape = (self.training.chunks_per_update, self.recipe.units)
+        keep = 1 - self.recipe.dropout
         # (members, chunks_per_update, units)
         masks = np.stack([rng.random(shape) < keep for rng in self.dropouts]) / keep
-        correction = np.sqrt(1 - BETA_2 ** (number + 1)) / (1 - BETA_1 ** (number + 1))
-        loss = self._step(
-            tf.constant(self.starts[number]),
-            tf.constant(masks, tf.float32),
-            tf.constant(rate * correction, tf.float32),
-        )
+        loss = self._step(tf.constant(self.starts[number]), tf.constant(masks, tf.float32))
         return float(loss)
 
-    def _update(self, starts: tf.Tensor, masks: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+    def _update(self, starts: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             losses = self._losses(self.variables, starts, self.days, masks)
             total = tf.reduce_sum(losses)
         gradients = tape.gradient(total, self.variables)
         # Each member is clipped by its own norm: members must not know of each other.
         squared = [tf.reduce_sum(tf.square(g), range(1, len(g.shape))) for g in gradients]
-        shrink = tf.minimum(
-            1.0, GRADIENT_NORM / (tf.sqrt(tf.add_n(squared)) + EPSILON)
-        )  # (members,)
-        for variable, gradient, momentum, square in zip(
-            self.variables, gradients, self.momenta, self.squares, strict=True
-        ):
-            g = gradient * tf.reshape(shrink, [-1] + [1] * (len(gradient.shape) - 1))
-            momentum.assign(BETA_1 * momentum + (1 - BETA_1) * g)
-            square.assign(BETA_2 * square + (1 - BETA_2) * tf.square(g))
-            variable.assign_sub(rate * momentum / (tf.sqrt(square) + EPSILON))
+        norms = tf.sqrt(tf.add_n(squared))  # (members,)
+        shrink = tf.minimum(1.0, GRADIENT_NORM / (norms + EPSILON))
+        clipped = [g * tf.reshape(shrink, [-1] + [1] * (len(g.shape) - 1)) for g in gradients]
+        self.optimizer.apply(clipped, self.variables)
         return tf.reduce_mean(losses)
 
     def _losses(
