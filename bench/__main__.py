@@ -17,7 +17,7 @@ def main() -> None:
     source = f"csv:{data.absolute()}" if data else "sample"
     prepare_environment()
 
-    from bench import backtest, ingestion, ledger, retrain, windows
+    from bench import backtest, commands, ingestion, ledger, retrain, windows
     from models.config.data import Reading
     from tasks.sources import fetch_candles
 
@@ -27,6 +27,7 @@ def main() -> None:
     ingestion.run()
     windows.run()
     ledger.run()
+    commands.run(source)
     retrain.run(source, candles["open_time"].iloc[-1].date())
     backtest.run(candles)
 
