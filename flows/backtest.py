@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Literal
 
 from prefect import flow, get_run_logger
@@ -11,12 +10,16 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
 from flows.worker import prepare_worker
-from models.config.flows import BacktestConfig, RetrainConfig
+from models.config.flows import BacktestConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
 from models.errors import InputError
-from models.records import seconds_by_stage
-from tasks.backtest import log_backtest, plan, predict_unit, score
+from models.records import FoldRecord, PlanRecord, seconds_by_model, seconds_by_stage
+from models.reporting.summaries import BacktestSummary, summarize_backtest
+from tasks.compare import compare
+from tasks.fold import fold
 from tasks.ingest import ingest
+from tasks.log_backtest import log_backtest
+from tasks.plan import plan
 from tasks.registry.connection import check_tracking
 from tasks.snapshot import snapshot
 from tasks.storage.files import discarded_after
@@ -27,60 +30,40 @@ Runner = Literal["processes", "dask"]
 
 
 @flow(name="backtest", flow_run_name="backtest-{config.source}")
-def backtest(config: BacktestConfig = BacktestConfig()) -> dict[str, Any]:  # noqa: B008
+def backtest(config: BacktestConfig = BacktestConfig()) -> BacktestSummary:  # noqa: B008
     """Forecast every day of a stretch as if it were live, and return the summary of the scores."""
     check_home()
     check_tracking()
     newest_closed = newest_closed_day(flow_run.scheduled_start_time)
     as_of = resolve_as_of(config.end, newest_closed)
 
-    asked = RetrainConfig(
-        source=config.source,
-        symbol=config.symbol,
-        as_of=as_of,
-        exogenous=config.exogenous,
-        repair=config.repair,
-        ingestion=config.ingestion,
-    )
-    candles = ingest(asked, as_of)
+    candles = ingest(config, as_of)
     with discarded_after(candles.path.parent):
         checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
         snapped = snapshot(candles, checked, config.symbol)
     planned = plan(config, snapped)
-
-    futures = [predict_unit.submit(unit) for unit in planned.units]
-    for future in as_completed(futures):
-        done = future.result()
-        line = f"fold      {done.seconds:5.1f} s  {done}"
-        get_run_logger().info(line, extra={"stage": "fold"})
-    parts = [future.result() for future in futures]
-
-    scored = score(config, snapped, planned, parts)
-    logged = log_backtest(config, snapped, scored)
+    parts = forecast_folds(planned)
+    compared = compare(config, snapped, planned, parts)
+    logged = log_backtest(config, snapped, compared)
     seconds = seconds_by_stage(
         ingest=candles,
         validate=checked,
         snapshot=snapped,
         plan=planned,
-        score=scored,
+        compare=compared,
         log=logged,
     )
-    by_model = {
-        unit.name: sum(part.seconds for part in parts if part.unit.name == unit.name)
-        for unit in planned.units
-    }
-    return {
-        "symbol": config.symbol,
-        "source": snapped.source,
-        "synthetic": snapped.synthetic,
-        "snapshot_sha256": snapped.sha256,
-        "config": config.model_dump(mode="json"),
-        **json.loads(scored.summary_path.read_text()),
-        "run_id": logged.run_id,
-        "experiment": logged.experiment,
-        "artifacts": {"forecasts": str(scored.frame_path), "folder": str(scored.frame_path.parent)},
-        "seconds": seconds | {"folds": by_model},
-    }
+    return summarize_backtest(config, snapped, compared, logged, seconds, seconds_by_model(parts))
+
+
+def forecast_folds(planned: PlanRecord) -> list[FoldRecord]:
+    """Forecast every unit of work, side by side, and tell each as it ends; in the plan's order."""
+    futures = [fold.submit(unit) for unit in planned.units]
+    for future in as_completed(futures):
+        done = future.result()
+        line = f"fold      {done.seconds:5.1f} s  {done}"
+        get_run_logger().info(line, extra={"stage": "fold"})
+    return [future.result() for future in futures]
 
 
 def make_runner(kind: Runner, jobs: int, address: str | None) -> TaskRunner[Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
 from models.config.flows import RetrainConfig
 from models.records import SnapshotRecord
-from models.reporting.summaries import summarize_forecast
-from tasks.forecast import forecast_with_champion, keep_ledger
+from models.reporting.summaries import ForecastSummary, summarize_forecast
+from tasks.forecast import forecast_with_champion
+from tasks.score import score
 
 
 def forecast_and_score(
@@ -18,8 +18,8 @@ def forecast_and_score(
     now: dt.datetime,
     below_usd: float | None = None,
     trouble: str = "",
-) -> dict[str, Any]:
+) -> ForecastSummary:
     """Forecast the next days with the champion, and score what was forecast before."""
     outlook = forecast_with_champion(config, snapped, newest_closed, now, below_usd, trouble)
-    kept = keep_ledger(config, snapped, outlook, now)
-    return summarize_forecast(outlook, kept, config.symbol, snapped.synthetic, below_usd)
+    scored = score(config, snapped, outlook, now)
+    return summarize_forecast(outlook, scored, config.symbol, snapped.synthetic, below_usd)

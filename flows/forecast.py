@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -15,6 +14,7 @@ from models.data.calendar import newest_closed_day, resolve_as_of
 from models.errors import InputError, ServiceError, SourceError
 from models.naming import model_name
 from models.records import SnapshotRecord
+from models.reporting.summaries import ForecastSummary, Refused, RetrainSummary, Skipped
 from tasks.ingest import ingest
 from tasks.preflight import check_request
 from tasks.snapshot import snapshot
@@ -28,7 +28,7 @@ from tasks.validate import validate
 def forecast(
     config: RetrainConfig = RetrainConfig(),  # noqa: B008
     below_usd: float | None = None,
-) -> dict[str, Any]:
+) -> ForecastSummary | Skipped:
     """Forecast from the newest candle with the champion, and score what was forecast before.
 
     With `watch.retrain_on_drift` a new alarm starts a retrain, after the forecast is made.
@@ -40,11 +40,12 @@ def forecast(
 
     with hold(model_name(config.symbol, synthetic=False)) as mine:
         if not mine:
-            return {"skipped": f"a retrain of {config.symbol} is at work, and will forecast"}
+            return Skipped(skipped=f"a retrain of {config.symbol} is at work, and will forecast")
         snapped, trouble = take_candles(config, as_of, newest_closed)
         summary = forecast_and_score(config, snapped, newest_closed, scheduled, below_usd, trouble)
-    if config.watch.retrain_on_drift and summary["new_alarms"]:
-        summary["retrain"] = retrain_on_drift(config, as_of, summary["new_alarms"])
+    if config.watch.retrain_on_drift and summary.new_alarms:
+        started = retrain_on_drift(config, as_of, summary.new_alarms)
+        return summary.model_copy(update={"retrain": started})
     return summary
 
 
@@ -61,7 +62,9 @@ def take_candles(
         return snapshot(candles, checked, config.symbol), ""
 
 
-def retrain_on_drift(config: RetrainConfig, as_of: dt.date, alarms: list[str]) -> dict[str, Any]:
+def retrain_on_drift(
+    config: RetrainConfig, as_of: dt.date, alarms: tuple[str, ...]
+) -> RetrainSummary | Skipped | Refused:
     """Retrain at once, as a flow run of its own with the reason; returns its summary.
 
     A retrain that cannot be had says why (`refused`); the forecast stands.
@@ -70,4 +73,4 @@ def retrain_on_drift(config: RetrainConfig, as_of: dt.date, alarms: list[str]) -
     try:
         return retrain(config.model_copy(update={"as_of": as_of, "reason": reason}))
     except (InputError, ServiceError) as error:
-        return {"refused": str(error)}
+        return Refused(refused=str(error))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -17,9 +16,16 @@ from models.records import (
     CandlesRecord,
     CheckedRecord,
     SnapshotRecord,
+    Trained,
     seconds_by_stage,
 )
-from models.reporting.summaries import with_aliases, with_forecast
+from models.reporting.summaries import (
+    Refused,
+    RetrainSummary,
+    Skipped,
+    with_aliases,
+    with_forecast,
+)
 from tasks.decide import decide_on
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
@@ -40,7 +46,7 @@ from tasks.window import window
 
 
 @flow(name="retrain", flow_run_name="retrain-{config.source}-{config.recipe.cell}")
-def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa: B008
+def retrain(config: RetrainConfig = RetrainConfig()) -> RetrainSummary | Skipped:  # noqa: B008
     """Retrain on the candles up to the newest closed one and return the run's summary.
 
     A retrain that was done before is not done again, one that was cut off is finished. While
@@ -52,7 +58,7 @@ def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa:
     as_of = resolve_as_of(config.as_of, newest_closed)
     with hold(model_name(config.symbol, synthetic=False)) as mine:
         if not mine:
-            return {"skipped": f"another retrain of {config.symbol} is at work; this one ends"}
+            return Skipped(skipped=f"another retrain of {config.symbol} is at work; this one ends")
         candles = ingest(config, as_of)
         with discarded_after(candles.path.parent):
             checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
@@ -62,7 +68,7 @@ def retrain(config: RetrainConfig = RetrainConfig()) -> dict[str, Any]:  # noqa:
         try:
             forecast = forecast_and_score(config, snapped, newest_closed, scheduled)
         except NoForecastError as refusal:
-            forecast = {"refused": str(refusal), "seconds": {}}
+            return with_forecast(summary, Refused(refused=str(refusal)))
     return with_forecast(summary, forecast)
 
 
@@ -72,16 +78,24 @@ def make_version(
     checked: CheckedRecord,
     snapped: SnapshotRecord,
     now: dt.datetime,
-) -> dict[str, Any]:
+) -> RetrainSummary:
     """The stages that make a model version of a snapshot; the champion's alias moves last."""
     scaled = scale(candles, snapped, config)
     windows = window(scaled, config.recipe)
     holdout = train(windows, config.recipe)
     evaluated = evaluate(holdout, windows, config.judging)
     serving = refit(holdout, snapped, config.recipe)
-    version = register(config, checked, snapped, scaled, holdout, serving, evaluated)
+    trained = Trained(
+        checked=checked,
+        snapshot=snapped,
+        scaled=scaled,
+        holdout=holdout,
+        serving=serving,
+        evaluated=evaluated,
+    )
+    version = register(config, trained)
     known = rival(config, snapped, evaluated, version)
-    decided = decide_on(config, snapped, serving, evaluated, version, known)
+    decided = decide_on(config, trained, version, known)
     seconds = seconds_by_stage(
         ingest=candles,
         validate=checked,
@@ -95,8 +109,6 @@ def make_version(
         rival=known,
         decide=decided,
     )
-    reported = report(
-        config, checked, snapped, scaled, holdout, evaluated, version, decided, seconds
-    )
+    reported = report(config, trained, version, decided, seconds)
     promoted = promote(config, version, decided, now)
     return with_aliases(reported.complete_summary, promoted)

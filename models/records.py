@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from models.config.recipe import Recipe
 from models.data.rules import Finding
 from models.decisions.promotion import Decision
 
@@ -147,6 +148,18 @@ class EvaluationRecord(Record):
         return self.verdict
 
 
+class Trained(BaseModel):
+    """What the stages before registration left, handed on together."""
+
+    model_config = ConfigDict(frozen=True)
+    checked: CheckedRecord
+    snapshot: SnapshotRecord
+    scaled: ScaledRecord
+    holdout: ForecasterRecord
+    serving: ForecasterRecord
+    evaluated: EvaluationRecord
+
+
 class VersionRecord(Record):
     """What MLflow now has: the run and the registered version."""
 
@@ -219,31 +232,77 @@ class LedgerRecord(Record):
         return "; ".join([text, *self.alarms])
 
 
-class RecallRecord(Record):
-    """The summary that the same retrain left, where it was done before."""
+class FoldUnit(BaseModel):
+    """One piece of work of a backtest: a recipe's group of folds, or a baseline over all origins.
 
-    version: str = ""
-    summary: dict[str, Any] | None = None
+    `path` is named by the content of all that its numbers depend on.
+    """
 
-    def __str__(self) -> str:
-        return f"version {self.version} is of the same retrain" if self.version else "nothing yet"
+    model_config = ConfigDict(frozen=True)
+    name: str
+    number: int
+    recipe: Recipe | None
+    spans: tuple[tuple[int, int, int, int], ...]
+    horizon: int
+    refit_days: int
+    seed: int
+    candles_path: Path
+    path: Path
 
 
-class ReportRecord(Record):
-    """Where the report, the plots and the predictions lie, and the run's summary."""
+class PlanRecord(Record):
+    """The units of work of a backtest, and the origins they forecast from."""
 
     folder: Path
-    summary: dict[str, Any]
-
-    @property
-    def complete_summary(self) -> dict[str, Any]:
-        """The summary with this last stage's own seconds."""
-        return self.summary | {"seconds": self.summary["seconds"] | {"report": self.seconds}}
+    units: tuple[FoldUnit, ...]
+    first_origin: int
+    stop_origin: int
 
     def __str__(self) -> str:
-        return str(self.folder)
+        n = self.stop_origin - self.first_origin
+        return f"{n:,} origins, {len(self.units)} units of work"
+
+
+class FoldRecord(Record):
+    """The quantiles of one unit, in a file."""
+
+    unit: FoldUnit
+    cached: bool
+
+    def __str__(self) -> str:
+        known = ", known already" if self.cached else ""
+        return f"{self.unit.name}, part {self.unit.number}{known}"
+
+
+class ComparedRecord(Record):
+    """The long frame of a backtest's forecasts with their scores, and its summary."""
+
+    frame_path: Path
+    summary: dict[str, Any]
+    n_forecasts: int
+
+    def __str__(self) -> str:
+        return f"{self.n_forecasts:,} forecasts scored"
+
+
+class LoggedRecord(Record):
+    """The MLflow run of a backtest."""
+
+    experiment: str
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"{self.experiment}, run {self.run_id}"
 
 
 def seconds_by_stage(**records: Record) -> dict[str, float]:
     """Collect what each stage took, by its name."""
     return {name: record.seconds for name, record in records.items()}
+
+
+def seconds_by_model(parts: Iterable[FoldRecord]) -> dict[str, float]:
+    """Add up what the folds of each model of a backtest took."""
+    total: dict[str, float] = {}
+    for part in parts:
+        total[part.unit.name] = total.get(part.unit.name, 0.0) + part.seconds
+    return total

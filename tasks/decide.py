@@ -23,10 +23,10 @@ from models.forecasters.forecaster import load_forecaster
 from models.naming import run_labels
 from models.records import (
     DecisionRecord,
-    EvaluationRecord,
     ForecasterRecord,
     RivalRecord,
     SnapshotRecord,
+    Trained,
     VersionRecord,
 )
 from models.scoring.ledger import select_scores
@@ -41,18 +41,13 @@ from tasks.storage.ledger import read_ledger
 
 @stage("decide", retries=3)
 def decide_on(
-    config: RetrainConfig,
-    snapshot: SnapshotRecord,
-    serving: ForecasterRecord,
-    evaluated: EvaluationRecord,
-    version: VersionRecord,
-    rival: RivalRecord,
+    config: RetrainConfig, trained: Trained, version: VersionRecord, rival: RivalRecord
 ) -> DecisionRecord:
     """Compare the new version with the champion and keep the decision with it.
 
     A decision that was made before, by a run that was cut off, stands.
     """
-    client = connect()
+    client, snapshot = connect(), trained.snapshot
     settle_history(client, version.registered_model)
     registered = find_version(client, version.registered_model, version.version)
     decision = read_decision(registered)
@@ -60,9 +55,9 @@ def decide_on(
         challenger = describe_challenger(
             config.recipe,
             snapshot.as_of,
-            read_frame(evaluated.predictions_path),
+            read_frame(trained.evaluated.predictions_path),
             config.promotion.judged_origins,
-            _same_after_loading(registered, serving, snapshot),
+            _same_after_loading(registered, trained.serving, snapshot),
         )
         champion = _read_champion(client, registered.name, rival)
         pinned = pin_reason(registered.name)

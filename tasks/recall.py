@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from pydantic import ValidationError
 
 from models.config.flows import RetrainConfig
 from models.naming import model_name
-from models.records import RecallRecord, SnapshotRecord
+from models.records import SnapshotRecord
+from models.reporting.summaries import RecallRecord, RetrainSummary
 from tasks.registry.connection import connect
 from tasks.registry.versions import find_by_key, retrain_key
 from tasks.report import report_folder
@@ -17,14 +18,15 @@ from tasks.stage import stage
 def recall(config: RetrainConfig, snapshot: SnapshotRecord) -> RecallRecord:
     """Find the summary of the same retrain where it was done to the end.
 
-    Without its report there is none, and the retrain writes it again.
+    Where its report is gone, or of another release, there is none: the retrain writes it again.
     """
     name = model_name(config.symbol, snapshot.synthetic)
     found = find_by_key(connect(), name, retrain_key(config, snapshot))
     if found is None or "finished" not in found.tags:
         return RecallRecord()
     path = report_folder(snapshot.as_of, name, str(found.version)) / "summary.json"
-    if not path.exists():
+    try:
+        summary = RetrainSummary.model_validate_json(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValidationError):
         return RecallRecord()
-    summary = json.loads(path.read_text(encoding="utf-8")) | {"done_before": True}
-    return RecallRecord(version=str(found.version), summary=summary)
+    return RecallRecord(summary=summary.model_copy(update={"done_before": True}))

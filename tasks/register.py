@@ -17,14 +17,7 @@ from models.config.flows import RetrainConfig
 from models.forecasters.forecaster import load_forecaster
 from models.naming import flatten, metric_values, model_name, run_labels
 from models.pyfunc import forecast_table, input_columns, make_signature
-from models.records import (
-    CheckedRecord,
-    EvaluationRecord,
-    ForecasterRecord,
-    ScaledRecord,
-    SnapshotRecord,
-    VersionRecord,
-)
+from models.records import ForecasterRecord, SnapshotRecord, Trained, VersionRecord
 from models.scoring.holdout import Evaluation
 from tasks.registry.aliases import find_champion
 from tasks.registry.connection import code_version, connect, find_experiment
@@ -47,47 +40,33 @@ SERVING_PACKAGES = (
 
 
 @stage("register", retries=3)
-def register(
-    config: RetrainConfig,
-    checked: CheckedRecord,
-    snapshot: SnapshotRecord,
-    scaled: ScaledRecord,
-    holdout: ForecasterRecord,
-    serving: ForecasterRecord,
-    evaluated: EvaluationRecord,
-) -> VersionRecord:
+def register(config: RetrainConfig, trained: Trained) -> VersionRecord:
     """Log the run with the holdout's losses and scores, and register serving model and holdout.
 
     The run stays open for the report's plots. A failure marks it FAILED. What the same retrain
     registered before, cut off later, is found again; what it left half is deleted.
     """
-    client = connect()
+    client, snapshot = connect(), trained.snapshot
     name = model_name(config.symbol, snapshot.synthetic)
     key = retrain_key(config, snapshot)
     existing = find_by_key(client, name, key)
     if existing is not None:
         return _as_record(name, key, str(existing.run_id), str(existing.version))
     _delete_halves(client, name, key)
-    evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
-    labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
+    evaluation = Evaluation.model_validate_json(trained.evaluated.evaluation_path.read_text())
     champion = find_champion(client, name)
-    tags = run_tags(config, checked, snapshot, evaluation) | {
+    tags = run_tags(config, trained, evaluation) | {
         "retrain_key": key,
-        "recipe": config.recipe.model_dump_json(),
-        "seed": str(config.recipe.seed),
         "parent": "none" if champion is None else str(champion.version),
     }
-    run = client.create_run(
-        find_experiment(client, name),
-        run_name=" ".join([tags["as_of"], config.recipe.name, *labels]),
-        tags=tags,
-    )
-    run_id = run.info.run_id
+    labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
+    title = " ".join([tags["as_of"], config.recipe.name, *labels])
+    experiment = find_experiment(client, name)
+    run_id = client.create_run(experiment, run_name=title, tags=tags).info.run_id
     try:
-        _log_values(client, run_id, config, holdout, evaluation)
+        _log_values(client, run_id, config, trained.holdout, evaluation)
         _log_dataset(run_id, snapshot)
-        networks = {SERVING: serving.folder, HOLDOUT: holdout.folder}
-        number = _register_version(client, run_id, name, snapshot, scaled, networks, tags)
+        number = _register_version(client, run_id, name, trained, tags)
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
@@ -110,14 +89,12 @@ def _delete_halves(client: MlflowClient, name: str, key: str) -> None:
         client.delete_run(run.info.run_id)
 
 
-def run_tags(
-    config: RetrainConfig,
-    checked: CheckedRecord,
-    snapshot: SnapshotRecord,
-    evaluation: Evaluation,
-) -> dict[str, str]:
+def run_tags(config: RetrainConfig, trained: Trained, evaluation: Evaluation) -> dict[str, str]:
     """Tags of the run and of the version."""
+    snapshot, checked = trained.snapshot, trained.checked
     tags = {
+        "recipe": config.recipe.model_dump_json(),
+        "seed": str(config.recipe.seed),
         "symbol": config.symbol,
         "as_of": snapshot.as_of.isoformat(),
         "cell": config.recipe.cell,
@@ -169,15 +146,14 @@ def _register_version(
     client: MlflowClient,
     run_id: str,
     name: str,
-    snapshot: SnapshotRecord,
-    scaled: ScaledRecord,
-    networks: dict[str, Path],
+    trained: Trained,
     tags: dict[str, str],
 ) -> str:
     """Log the model with all it needs to load elsewhere, and register it; returns the version."""
-    loaded = load_forecaster(networks[SERVING])
-    n_rows = loaded.first_origin(scaled.first_row) + 1
-    candles = read_frame(snapshot.candles_path).tail(n_rows)
+    folders = {SERVING: trained.serving.folder, HOLDOUT: trained.holdout.folder}
+    loaded = load_forecaster(folders[SERVING])
+    n_rows = loaded.first_origin(trained.scaled.first_row) + 1
+    candles = read_frame(trained.snapshot.candles_path).tail(n_rows)
     output = forecast_table(loaded, candles)
     example = candles[list(input_columns(loaded.columns))].reset_index(drop=True)
     package = Path(models.__file__).parent
@@ -185,7 +161,7 @@ def _register_version(
         info = mlflow.pyfunc.log_model(
             name="forecaster",
             python_model=str(package / "pyfunc.py"),
-            artifacts={part: str(folder) for part, folder in networks.items()},
+            artifacts={part: str(folder) for part, folder in folders.items()},
             code_paths=[str(package)],
             signature=make_signature(loaded.columns, output),
             input_example=example.assign(open_time=example["open_time"].dt.tz_localize(None)),

@@ -7,7 +7,6 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,16 +15,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from models.config.flows import RetrainConfig
 from models.naming import run_labels
-from models.records import (
-    CheckedRecord,
-    DecisionRecord,
-    EvaluationRecord,
-    ForecasterRecord,
-    ReportRecord,
-    ScaledRecord,
-    SnapshotRecord,
-    VersionRecord,
-)
+from models.records import DecisionRecord, Trained, VersionRecord
 from models.reporting.figures import (
     plot_loss,
     plot_prices,
@@ -35,7 +25,7 @@ from models.reporting.figures import (
     render_png,
 )
 from models.reporting.pages import metrics_table, render_html, render_summary
-from models.reporting.summaries import make_summary
+from models.reporting.summaries import DriftLook, ReportRecord, RetrainSummary, make_summary
 from models.scoring.holdout import Evaluation
 from tasks.registry.connection import connect
 from tasks.stage import stage
@@ -55,30 +45,22 @@ CAPTIONS = {
 @stage("report", retries=3)
 def report(
     config: RetrainConfig,
-    checked: CheckedRecord,
-    snapshot: SnapshotRecord,
-    scaled: ScaledRecord,
-    forecaster: ForecasterRecord,
-    evaluated: EvaluationRecord,
+    trained: Trained,
     version: VersionRecord,
     decided: DecisionRecord,
     seconds: dict[str, float],
 ) -> ReportRecord:
     """Render the report and hand it to MLflow and Prefect; ends the MLflow run."""
     start = time.perf_counter()
+    evaluated = trained.evaluated
     evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
-    folder = report_folder(snapshot.as_of, version.registered_model, version.version)
-    summary = make_summary(config, checked, snapshot, scaled, evaluation, version, folder, seconds)
-    summary |= {
-        "decision": decided.decision.model_dump(mode="json"),
-        "drift": read_last_look(version.registered_model),
-    }
-    plots = {
-        name: render_png(figure)
-        for name, figure in draw_plots(
-            read_frame(evaluated.predictions_path), forecaster.losses, summary
-        ).items()
-    }
+    folder = report_folder(trained.snapshot.as_of, version.registered_model, version.version)
+    summary = make_summary(config, trained, evaluation, version, decided.decision, folder)
+    look = read_last_look(version.registered_model)
+    drift = None if look is None else DriftLook.model_validate(look)
+    summary = summary.model_copy(update={"drift": drift, "seconds": seconds})
+    figures = draw_plots(read_frame(evaluated.predictions_path), trained.holdout.losses, summary)
+    plots = {name: render_png(figure) for name, figure in figures.items()}
     with whole_folder(folder) as temporary:
         _write_report(temporary, summary, plots, evaluated.predictions_path)
     _show_in_prefect(summary, folder)
@@ -88,12 +70,12 @@ def report(
 
 
 def draw_plots(
-    predictions: pd.DataFrame, losses: dict[str, list[float]], summary: dict[str, Any]
+    predictions: pd.DataFrame, losses: dict[str, list[float]], summary: RetrainSummary
 ) -> dict[str, Figure]:
     """Draw every plot of a run, by file name; all of them say what the run is."""
-    model = summary["model"]
-    parts = [summary["symbol"], model, f"to {summary['as_of']}"]
-    parts += run_labels(summary["synthetic"], summary["reproduction"])
+    model = summary.model
+    parts = [summary.symbol, model, f"to {summary.as_of}"]
+    parts += run_labels(summary.synthetic, summary.reproduction)
     title = ", ".join(parts)
     return {
         "prices": plot_prices(predictions, model, title=title),
@@ -110,7 +92,7 @@ def report_folder(as_of: dt.date, model: str, version: str) -> Path:
 
 
 def _write_report(
-    folder: Path, summary: dict[str, Any], plots: dict[str, bytes], predictions: Path
+    folder: Path, summary: RetrainSummary, plots: dict[str, bytes], predictions: Path
 ) -> None:
     markdown = render_summary(summary)
     (folder / "plots").mkdir()
@@ -119,11 +101,9 @@ def _write_report(
     shutil.copyfile(predictions, folder / "predictions.parquet")
     (folder / "report.md").write_text(markdown, encoding="utf-8")
     captioned = {CAPTIONS[name]: png for name, png in plots.items()}
-    page = render_html(
-        markdown, captioned, title=f"btc-daily {summary['symbol']} {summary['as_of']}"
-    )
+    page = render_html(markdown, captioned, title=f"btc-daily {summary.symbol} {summary.as_of}")
     (folder / "report.html").write_text(page, encoding="utf-8")
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    (folder / "summary.json").write_text(json.dumps(summary.as_json(), indent=2), encoding="utf-8")
 
 
 def _log_to_mlflow(
@@ -135,8 +115,8 @@ def _log_to_mlflow(
     client.set_terminated(run_id)
 
 
-def _show_in_prefect(summary: dict[str, Any], folder: Path) -> None:
+def _show_in_prefect(summary: RetrainSummary, folder: Path) -> None:
     links = f"\nReport with plots: {folder / 'report.html'}\n"
-    key = summary["registered_model"]
+    key = summary.registered_model
     create_markdown_artifact(render_summary(summary) + links, key=f"{key}-report")
     create_table_artifact(metrics_table(summary), key=f"{key}-metrics")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,9 @@ from flows.cli.options import (
 from models.config.flows import BASELINE_NAMES, BacktestConfig
 from models.config.recipe import PRESETS
 from models.errors import InputError
+
+if TYPE_CHECKING:
+    from models.reporting.summaries import BacktestSummary
 
 DEFAULTS = BacktestConfig()
 
@@ -127,43 +130,43 @@ def _day(name: str, text: str | None) -> dt.date | None:
         raise InputError(f"--{name} {text}: expected a day as YYYY-MM-DD") from error
 
 
-def _print_summary(summary: dict[str, Any], ui_command: str) -> None:
+def _print_summary(summary: BacktestSummary, ui_command: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
-    label = "SYNTHETIC: " if summary["synthetic"] else ""
-    for step in dict.fromkeys(("1", str(summary["config"]["horizon"]))):
-        horizon = summary["horizons"].get(step)
+    label = "SYNTHETIC: " if summary.synthetic else ""
+    for step in dict.fromkeys(("1", str(summary.config["horizon"]))):
+        horizon = summary.horizons.get(step)
         if horizon is None:
             continue
         title = (
-            f"{label}{summary['symbol']}, {step} day{'s' if step != '1' else ''} ahead, "
-            f"{summary['n_origins']:,} origins {summary['first_origin']} to "
-            f"{summary['last_origin']}"
+            f"{label}{summary.symbol}, {step} day{'s' if step != '1' else ''} ahead, "
+            f"{summary.n_origins:,} origins {summary.first_origin} to "
+            f"{summary.last_origin}"
         )
         table = Table(title=title, title_justify="left")
         for name in ("model", "CRPS bp", "coverage 90 %", "width 90 %", "MAE bp", "in MCS 90 %"):
             table.add_column(name, justify="left" if name == "model" else "right")
-        for name, scores in horizon["models"].items():
+        for name, scores in horizon.models.items():
             table.add_row(
                 name,
                 f"{scores['crps_bp']:.2f}",
                 f"{scores['coverage_90']:.3f}",
                 f"{scores['width_90']:.4f}",
                 f"{scores['mae_bp']:.2f}",
-                "yes" if name in horizon["mcs_90"] else "no",
+                "yes" if name in horizon.mcs_90 else "no",
             )
         console.print(table)
-        for test in horizon["dm"]:
-            if test["t"] is not None:
+        for test in horizon.dm:
+            if test.t is not None and test.p is not None:
                 console.print(
-                    f"  {test['a']} against {test['b']}: CRPS {test['crps_diff_pct']:+.2f} %, "
-                    f"Diebold-Mariano t = {test['t']:+.2f}, p = {test['p']:.4f}"
+                    f"  {test.a} against {test.b}: CRPS {test.crps_diff_pct:+.2f} %, "
+                    f"Diebold-Mariano t = {test.t:+.2f}, p = {test.p:.4f}"
                 )
     console.print(
         "CRPS judges the whole distribution; MAE the median, which daily candles hardly improve "
         "on today's price."
     )
-    console.print(f"Forecasts: {summary['artifacts']['forecasts']}", markup=False)
+    console.print(f"Forecasts: {summary.artifacts['forecasts']}", markup=False)
     console.print(f"Compare:   {ui_command}", markup=False)

@@ -7,9 +7,9 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +19,7 @@ from tasks.temporary_server import start_temporary_server
 
 if TYPE_CHECKING:
     from models.config.flows import RetrainConfig
+    from models.reporting.summaries import ForecastSummary, Refused, RetrainSummary, Skipped
 
 
 class StageLines(logging.Handler):
@@ -90,11 +91,11 @@ def settle_request(config: RetrainConfig) -> tuple[RetrainConfig, str]:
 
 
 def print_summary(
-    summary: Mapping[str, Any], rows: list[dict[str, str]], notes: list[str], ui_command: str
+    summary: RetrainSummary, rows: list[dict[str, str]], notes: list[str], ui_command: str
 ) -> None:
     """Print metrics, verdict and where everything lies."""
     console = Console(highlight=False, soft_wrap=True)
-    title = f"{summary['symbol']} to {summary['as_of']}, the next day"
+    title = f"{summary.symbol} to {summary.as_of}, the next day"
     table = Table(title="; ".join([*notes, title]), title_justify="left")
     for i, name in enumerate(rows[0]):
         table.add_column(name, justify="right" if i else "left")
@@ -102,39 +103,39 @@ def print_summary(
         table.add_row(*row.values())
     console.print()
     console.print(table)
-    console.print(f"Verdict: {summary['verdict_text']}", markup=False)
-    if summary["features_left_out"]:
-        console.print(f"Left out, the candles lack them: {', '.join(summary['features_left_out'])}")
-    for text in [item["message"] for item in summary["findings"]] + summary["repairs"]:
+    console.print(f"Verdict: {summary.verdict_text}", markup=False)
+    if summary.features_left_out:
+        console.print(f"Left out, the candles lack them: {', '.join(summary.features_left_out)}")
+    for text in (*(found.message for found in summary.findings), *summary.repairs):
         console.print(f"Data: {text}", markup=False)
-    decision = summary["decision"]
-    mark = " (unproven)" if decision["unproven"] else ""
-    console.print(f"Decision: {decision['action']}{mark}", markup=False)
-    for reason in decision["reasons"]:
+    decision = summary.decision
+    mark = " (unproven)" if decision.unproven else ""
+    console.print(f"Decision: {decision.action}{mark}", markup=False)
+    for reason in decision.reasons:
         console.print(f"  - {reason}", markup=False)
-    artifacts = summary["artifacts"]
-    aliases = "".join(f" @{alias}" for alias in summary["aliases"])
-    console.print(f"Model:   {artifacts['model']}{aliases}", markup=False)
-    console.print(f"Report:  {artifacts['report']}", markup=False)
-    console.print(f"Plots:   {artifacts['plots']}", markup=False)
+    artifacts = summary.artifacts
+    aliases = "".join(f" @{alias}" for alias in summary.aliases)
+    console.print(f"Model:   {artifacts.model}{aliases}", markup=False)
+    console.print(f"Report:  {artifacts.report}", markup=False)
+    console.print(f"Plots:   {artifacts.plots}", markup=False)
     console.print(f"Compare: {ui_command}", markup=False)
 
 
-def print_forecast(summary: Mapping[str, Any]) -> None:
+def print_forecast(summary: ForecastSummary | Refused) -> None:
     """Print a forecast's table by target date, and what a reader must know about it."""
-    if "refused" in summary:
-        Console(highlight=False, soft_wrap=True).print(
-            f"No forecast: {summary['refused']}", markup=False
-        )
-        return
+    from models.reporting.summaries import Refused
+
     console = Console(highlight=False, soft_wrap=True)
+    if isinstance(summary, Refused):
+        console.print(f"No forecast: {summary.refused}", markup=False)
+        return
     # A pipe counts as 80 columns wide, where the table would fold every number.
     console.width = max(console.width, 150)
-    label = "SYNTHETIC; " if summary["synthetic"] else ""
-    title = f"{label}{summary['symbol']} from {summary['as_of']}, {summary['kind']}"
-    title += f", by {summary['model']} version {summary['version']}"
-    rows = summary["rows"]
-    below = [f"below {summary['below_usd']:,.0f}"] if "p_below" in rows[0] else []
+    label = "SYNTHETIC; " if summary.synthetic else ""
+    title = f"{label}{summary.symbol} from {summary.as_of}, {summary.kind}"
+    title += f", by {summary.model} version {summary.version}"
+    rows = summary.rows
+    below = [f"below {summary.below_usd:,.0f}"] if "p_below" in rows[0] else []
     bands = [band for band in (50, 80, 90, 95) if f"low_{band}" in rows[0]]
     columns = ["day", "median USD", *(f"{band} % band" for band in bands), "up", "beyond ±5 %"]
     table = Table(title=title, title_justify="left")
@@ -147,21 +148,25 @@ def print_forecast(summary: Mapping[str, Any]) -> None:
         table.add_row(row["target_date"], f"{row['median']:,.0f}", *ends, *chances)
     console.print()
     console.print(table)
-    for text in [*summary["notes"], *(f"Alarm: {alarm}" for alarm in summary["alarms"])]:
+    for text in [*summary.notes, *(f"Alarm: {alarm}" for alarm in summary.alarms)]:
         console.print(text, markup=False)
-    if "retrain" in summary:
-        console.print(f"Retrain: {_describe_retrain(summary['retrain'])}", markup=False)
-    counts = summary["ledger"]
-    told = f"{counts['new']} forecasts new, {counts['scored']} scored"
-    if counts["rescored"] or counts["caught_up"]:
-        told += f", {counts['rescored']} scored again, {counts['caught_up']} days caught up"
+    if summary.retrain is not None:
+        console.print(f"Retrain: {_describe_retrain(summary.retrain)}", markup=False)
+    counts = summary.ledger
+    told = f"{counts.new} forecasts new, {counts.scored} scored"
+    if counts.rescored or counts.caught_up:
+        told += f", {counts.rescored} scored again, {counts.caught_up} days caught up"
     console.print(f"Ledger:  {told}; `btc ledger` shows the record", markup=False)
 
 
-def _describe_retrain(summary: Mapping[str, Any]) -> str:
+def _describe_retrain(started: RetrainSummary | Skipped | Refused) -> str:
     """One line on the retrain that an alarm started."""
-    if told := summary.get("refused") or summary.get("skipped"):
-        return f"none, {told}"
-    if summary.get("done_before"):
-        return f"none, version {summary['model_version']} is of the same candles"
-    return f"version {summary['model_version']}, {summary['decision']['action']}"
+    from models.reporting.summaries import Refused, Skipped
+
+    if isinstance(started, Refused):
+        return f"none, {started.refused}"
+    if isinstance(started, Skipped):
+        return f"none, {started.skipped}"
+    if started.done_before:
+        return f"none, version {started.model_version} is of the same candles"
+    return f"version {started.model_version}, {started.decision.action}"

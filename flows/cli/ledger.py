@@ -64,17 +64,18 @@ def forecast(
         import pandas as pd
 
         from flows.forecast import forecast as flow
+        from models.reporting.summaries import Skipped
         from tasks.storage.files import write_text
     show_stages()
     summary = flow(checked, below)
     write_json(summary, json_file)
     if note:
         print(f"\n{note}")
-    if "skipped" in summary:
-        print(summary["skipped"])
+    if isinstance(summary, Skipped):
+        print(summary.skipped)
         return
     if csv_file:
-        write_text(pd.DataFrame(summary["rows"]).to_csv(index=False), csv_file)
+        write_text(pd.DataFrame(summary.rows).to_csv(index=False), csv_file)
     print_forecast(summary)
 
 

@@ -13,6 +13,7 @@ from models.errors import InputError
 
 if TYPE_CHECKING:
     from models.config.flows import RetrainConfig
+    from models.reporting.summaries import Summary
 
 SourceOption = Annotated[
     str | None,
@@ -89,9 +90,9 @@ def check_writable(option: str, path: Path | None) -> None:
         raise InputError(f"{option} {path}: the folder {path.absolute().parent} does not exist")
 
 
-def write_json(summary: Mapping[str, Any], path: Path | None) -> None:
-    """Write what a flow returned to the file of --json, if one was named."""
+def write_json(summary: Summary, path: Path | None) -> None:
+    """Write what a flow returned, also where it was skipped, to the file of --json, if any."""
     if path is not None:
         from tasks.storage.files import write_text
 
-        write_text(json.dumps(summary, indent=2) + "\n", path)
+        write_text(json.dumps(summary.as_json(), indent=2) + "\n", path)

@@ -63,18 +63,20 @@ def retrain(
         from flows.retrain import retrain as flow
         from models.naming import run_labels
         from models.reporting.pages import metrics_table
+        from models.reporting.summaries import Skipped
         from tasks.registry.connection import ui_command
     show_stages()
     summary = flow(checked)
     write_json(summary, json_file)
     if note:
         print(f"\n{note}")
-    if "skipped" in summary:
-        print(summary["skipped"])
+    if isinstance(summary, Skipped):
+        print(summary.skipped)
         return
-    notes = run_labels(summary["synthetic"], summary["reproduction"])
+    notes = run_labels(summary.synthetic, summary.reproduction)
     print_summary(summary, metrics_table(summary), notes, ui_command())
-    print_forecast(summary["forecast"])
+    if summary.forecast:
+        print_forecast(summary.forecast)
 
 
 def presets() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.learning.windows import make_targets
+
 # Faster, and coverage comes no nearer while CRPS suffers; see docs/experiments.md.
 RATE = 0.002
 # Outermost level that a correction may ask for; beyond it there is no quantile to read.
@@ -57,3 +59,23 @@ def _read_quantiles(
     slopes = np.diff(quantiles[[-2, -1]]) / np.diff(levels[[-2, -1]])
     high = quantiles[-1] + (asked - levels[-1]) * slopes
     return np.where(asked < levels[0], low, np.where(asked > levels[-1], high, read))
+
+
+def adapt_forecasts(
+    quantiles: NDArray[np.float64],
+    close: NDArray[np.float64],
+    origins: range,
+    levels: tuple[float, ...],
+) -> NDArray[np.float64]:
+    """Correct the forecasts of a stretch of daily origins, each step by its own past errors.
+
+    quantiles: (n_origins, horizon, n_levels) of cumulative log returns; close: (n_rows,), USD, the
+    closes that `origins` count in. Returns an array of the quantiles' shape.
+    """
+    horizon = quantiles.shape[1]
+    actual = make_targets(close, horizon, "log_return")[origins.start : origins.stop]
+    steps = [
+        adapt_quantiles(quantiles[:, step - 1], actual[:, step - 1], levels, step=step)
+        for step in range(1, horizon + 1)
+    ]
+    return np.stack(steps, axis=1)

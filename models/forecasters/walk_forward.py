@@ -5,6 +5,7 @@ The holdout of a retrain is one such fold.
 
 from __future__ import annotations
 
+import datetime as dt
 from itertools import pairwise
 
 import numpy as np
@@ -20,6 +21,23 @@ from models.learning.prepare import prepare
 from models.learning.splits import MIN_SPAN, Span, holdout_split, span_split
 
 FOLDS_A_GROUP = 4
+DEFAULT_DAYS = 730
+
+
+def find_origins(days: list[dt.date], start: dt.date | None) -> range:
+    """Rows of the origins of a backtest: the day before `start`, or two years back, and all after.
+
+    `days`: the candles' days, without a gap; the last of them has nothing to forecast. Raises
+    InputError for a start outside of them.
+    """
+    first_day = start or days[-1] - dt.timedelta(days=DEFAULT_DAYS - 1)
+    first = sum(day < first_day for day in days) - 1
+    if first < 0 or first_day > days[-1]:
+        raise InputError(
+            f"start: expected a day from {days[1]} to {days[-1]} (the candles given), "
+            f"received {first_day}"
+        )
+    return range(first, len(days) - 1)
 
 
 def make_spans(origins: range, *, refit_days: int, rolling_days: int | None) -> list[Span]:

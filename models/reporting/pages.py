@@ -1,7 +1,6 @@
 """The report of one retrain, as Markdown, as one self-contained HTML page, and as table rows.
 
-`summary` is the run's record for machines; every key of `REQUIRED` must be there. Its texts come
-from files and users, so that all of them are escaped.
+The texts of a summary come from files and users, so that all of them are escaped.
 """
 
 from __future__ import annotations
@@ -14,12 +13,9 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 
-REQUIRED = (
-    "run_id", "experiment", "registered_model", "model_version", "aliases", "snapshot_hash",
-    "snapshot_rows", "first_day", "as_of", "source", "symbol", "synthetic", "reproduction",
-    "recipe", "features_used", "features_left_out", "findings", "repairs", "metrics", "skill",
-    "echo", "verdict", "verdict_text", "seconds",
-)  # fmt: skip
+from models.reporting.summaries import DriftLook, RetrainSummary
+from models.scoring.holdout import Echo
+
 SYNTHETIC_NOTE = (
     "SYNTHETIC: generated candles, not Bitcoin. Nothing here says anything of a market."
 )
@@ -43,10 +39,9 @@ METRICS = (
 )
 
 
-def metrics_table(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+def metrics_table(summary: RetrainSummary) -> list[dict[str, str]]:
     """Rows of the next day's metrics, one a metric: `metric`, then a formatted text per model."""
-    _check(summary)
-    by_model = summary["metrics"]
+    by_model = summary.metrics
     return [
         {"metric": label}
         | {model: _format_metric(steps["1"], name, spec) for model, steps in by_model.items()}
@@ -54,17 +49,16 @@ def metrics_table(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def render_summary(summary: Mapping[str, Any]) -> str:
-    """The whole report as Markdown; ValueError where the summary lacks a key of `REQUIRED`."""
-    _check(summary)
-    label = "SYNTHETIC " if summary["synthetic"] else ""
-    parts = [f"# {label}{_text(summary['symbol'])}: retrain to {_text(summary['as_of'])}"]
-    if summary["synthetic"]:
+def render_summary(summary: RetrainSummary) -> str:
+    """The whole report as Markdown."""
+    label = "SYNTHETIC " if summary.synthetic else ""
+    parts = [f"# {label}{_text(summary.symbol)}: retrain to {_text(summary.as_of)}"]
+    if summary.synthetic:
         parts.append(f"> **{SYNTHETIC_NOTE}**")
-    if summary["reproduction"]:
+    if summary.reproduction:
         parts.append(f"> **{REPRODUCTION_NOTE}**")
     parts += [
-        f"**Verdict.** {_text(summary['verdict_text'])}",
+        f"**Verdict.** {_text(summary.verdict_text)}",
         *_decision(summary),
         *_reason(summary),
         "## The next day",
@@ -72,15 +66,15 @@ def render_summary(summary: Mapping[str, Any]) -> str:
         "## By horizon",
         _horizon_section(summary),
         "## Echo",
-        _echo_section(summary["echo"]),
+        _echo_section(summary.echo),
         "## Drift",
-        _drift_section(summary.get("drift")),
+        _drift_section(summary.drift),
         "## Data",
         _data_section(summary),
         "## Model",
         _model_section(summary),
         "## Seconds by stage",
-        _seconds_section(summary["seconds"]),
+        _seconds_section(summary.seconds),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -98,43 +92,40 @@ def render_html(markdown: str, images: Mapping[str, bytes], title: str) -> str:
     return _PAGE.format(title=html.escape(title), style=_STYLE, body="\n".join(body))
 
 
-def _decision(summary: Mapping[str, Any]) -> list[str]:
-    decision = summary.get("decision")
-    if decision is None:
-        return []
-    mark = " (unproven)" if decision["unproven"] else ""
-    reasons = "; ".join(_text(reason) for reason in decision["reasons"])
-    return [f"**Decision.** {decision['action']}{mark}: {reasons}."]
+def _decision(summary: RetrainSummary) -> list[str]:
+    decision = summary.decision
+    mark = " (unproven)" if decision.unproven else ""
+    reasons = "; ".join(_text(reason) for reason in decision.reasons)
+    return [f"**Decision.** {decision.action}{mark}: {reasons}."]
 
 
-def _reason(summary: Mapping[str, Any]) -> list[str]:
-    reason = summary.get("reason")
-    return [f"**Why this retrain.** {_text(reason)}."] if reason else []
+def _reason(summary: RetrainSummary) -> list[str]:
+    return [f"**Why this retrain.** {_text(summary.reason)}."] if summary.reason else []
 
 
-def _drift_section(look: Mapping[str, Any] | None) -> str:
+def _drift_section(look: DriftLook | None) -> str:
     """What the drift watch said after the last forecast; today's comes after this report."""
     if look is None:
         return "Not looked at yet: the drift watch looks after each forecast."
-    day = f"with the forecast of {_text(look['as_of'])}"
-    if not look["alarms"]:
+    day = f"with the forecast of {_text(look.as_of)}"
+    if not look.alarms:
         return f"No alarm when last looked at, {day}."
-    alarms = _list(f"**Alarm:** {_text(alarm)}" for alarm in look["alarms"])
+    alarms = _list(f"**Alarm:** {_text(alarm)}" for alarm in look.alarms)
     return f"When last looked at, {day}:\n\n{alarms}"
 
 
-def _metrics_section(summary: Mapping[str, Any]) -> str:
+def _metrics_section(summary: RetrainSummary) -> str:
     rows = metrics_table(summary)
     table = _table(list(rows[0]), [list(row.values()) for row in rows], numbers_from=1)
-    skill = summary["skill"]["1"]
+    skill = summary.skill["1"]
     return (
         f"{table}\n\nSkill against naive, with its 95 % interval (positive is better): RMSE of log "
         f"returns {_interval(skill, 'skill_rmse')}, CRPS {_interval(skill, 'skill_crps')}."
     )
 
 
-def _horizon_section(summary: Mapping[str, Any]) -> str:
-    models = list(summary["metrics"])
+def _horizon_section(summary: RetrainSummary) -> str:
+    models = list(summary.metrics)
     columns = (
         ("rmse_usd", "RMSE, USD", ",.0f"),
         ("crps_bp", "CRPS, bp", ".1f"),
@@ -143,53 +134,52 @@ def _horizon_section(summary: Mapping[str, Any]) -> str:
     both = " / ".join(models)
     header = ["Days ahead", *(f"{label}: {both}" for _, label, _ in columns)]
     rows = []
-    for step, skill in summary["skill"].items():
+    for step, skill in summary.skill.items():
         row = [step]
         for name, _, spec in columns:
-            scores = (summary["metrics"][model][step].get(name) for model in models)
+            scores = (summary.metrics[model][step].get(name) for model in models)
             row.append(" / ".join(_format(score, spec) for score in scores))
         rows.append([*row, _interval(skill, "skill_rmse"), _interval(skill, "skill_crps")])
     return _table([*header, "Skill, RMSE", "Skill, CRPS"], rows, numbers_from=0)
 
 
-def _echo_section(echo: Mapping[str, Any]) -> str:
+def _echo_section(echo: Echo) -> str:
     meaning = (
         "It mostly repeats yesterday: on a price chart it looks better than it is."
-        if echo["is_echo"]
+        if echo.is_echo
         else "It does not just repeat yesterday."
     )
     return (
         f"The daily change of the predicted price has a correlation of "
-        f"{_format(echo['correlation_today'], '.2f')} with the same day's actual change and of "
-        f"{_format(echo['correlation_yesterday'], '.2f')} with the day before's. {meaning}"
+        f"{_format(echo.correlation_today, '.2f')} with the same day's actual change and of "
+        f"{_format(echo.correlation_yesterday, '.2f')} with the day before's. {meaning}"
     )
 
 
-def _data_section(summary: Mapping[str, Any]) -> str:
+def _data_section(summary: RetrainSummary) -> str:
     findings = [
-        f"{_text(item['severity'])}: {_text(item['kind'])}, {_text(item['message'])}"
-        for item in summary["findings"]
+        f"{_text(item.severity)}: {_text(item.kind)}, {_text(item.message)}"
+        for item in summary.findings
     ]
     facts = [
-        f"Source: {_code(summary['source'])}, {summary['snapshot_rows']:,} candles from "
-        f"{_text(summary['first_day'])} to {_text(summary['as_of'])}",
-        f"Snapshot SHA-256: {_code(summary['snapshot_hash'])}",
-        f"Features: {_names(summary['features_used'])}",
-        f"Features left out: {_names(summary['features_left_out'])}",
-        f"Repairs: {'; '.join(_text(item) for item in summary['repairs']) or 'none'}",
+        f"Source: {_code(summary.source)}, {summary.snapshot_rows:,} candles from "
+        f"{_text(summary.first_day)} to {_text(summary.as_of)}",
+        f"Snapshot SHA-256: {_code(summary.snapshot_hash)}",
+        f"Features: {_names(summary.features_used)}",
+        f"Features left out: {_names(summary.features_left_out)}",
+        f"Repairs: {'; '.join(_text(item) for item in summary.repairs) or 'none'}",
         f"Findings: {len(findings) or 'none'}",
     ]
     return _list(facts) + "".join(f"\n  - {finding}" for finding in findings)
 
 
-def _model_section(summary: Mapping[str, Any]) -> str:
+def _model_section(summary: RetrainSummary) -> str:
     # Aliases move after the report, last of all: the decision above says what they will be.
     facts = [
-        f"Registered as {_code(summary['registered_model'])}, version "
-        f"{_text(summary['model_version'])}",
-        f"Experiment {_code(summary['experiment'])}, run {_code(summary['run_id'])}",
+        f"Registered as {_code(summary.registered_model)}, version {_text(summary.model_version)}",
+        f"Experiment {_code(summary.experiment)}, run {_code(summary.run_id)}",
     ]
-    recipe = [[_text(key), _text(_plain(value))] for key, value in summary["recipe"].items()]
+    recipe = [[_text(key), _text(_plain(value))] for key, value in summary.recipe.items()]
     return f"{_list(facts)}\n\n{_table(['Recipe', ''], recipe, numbers_from=2, escaped=True)}"
 
 
@@ -197,12 +187,6 @@ def _seconds_section(seconds: Mapping[str, float]) -> str:
     rows = [[stage, f"{value:.2f}"] for stage, value in seconds.items()]
     rows.append(["all", f"{sum(seconds.values()):.2f}"])
     return _table(["Stage", "Seconds"], rows, numbers_from=1)
-
-
-def _check(summary: Mapping[str, Any]) -> None:
-    missing = [key for key in REQUIRED if key not in summary]
-    if missing:
-        raise ValueError(f"summary: expected the keys {list(REQUIRED)}, missing {missing}")
 
 
 def _format(value: float | None, spec: str) -> str:

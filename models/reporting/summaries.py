@@ -1,102 +1,342 @@
-"""The summary of a run: one dictionary for people's report and for machines' JSON."""
+"""What the flows return, for people's reports and as JSON for machines.
+
+The JSON is described in docs/summaries.schema.json, which `describe_summaries` makes.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from models.config.flows import RetrainConfig
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from models.config.flows import BacktestConfig, RetrainConfig
+from models.decisions.promotion import Decision
 from models.records import (
-    CheckedRecord,
+    ComparedRecord,
+    Fault,
     LedgerRecord,
+    LoggedRecord,
     OutlookRecord,
-    ScaledRecord,
+    Record,
     SnapshotRecord,
+    Trained,
     VersionRecord,
 )
-from models.scoring.holdout import Evaluation
+from models.scoring.holdout import Echo, Evaluation, Metrics, Verdict
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, use_attribute_docstrings=True
+    )
+
+
+class Summary(_Frozen):
+    """What a flow returns; `as_json` is the same for machines."""
+
+    schema_number: Literal[1] = Field(1, alias="schema")
+    """Number of this description; a key that changes its meaning, or goes, makes it another."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary as JSON types."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class Skipped(Summary):
+    """A run that ended at once, since another one does its work."""
+
+    skipped: str
+    """Why, in a sentence."""
+
+
+class Refused(_Frozen):
+    """A forecast or retrain inside a run that could not be had; the rest of the run stands."""
+
+    refused: str
+    """Why, in a sentence."""
+    seconds: dict[str, float] = {}
+
+
+class Artifacts(_Frozen):
+    """Where a retrain's report, plots, predictions and model are."""
+
+    report: str
+    plots: str
+    predictions: str
+    model: str
+    """Address of the registered version, as MLflow loads it."""
+
+
+class DriftLook(_Frozen):
+    """What the drift watch said after the last forecast."""
+
+    as_of: dt.date
+    alarms: tuple[str, ...]
+
+
+class LedgerCounts(_Frozen):
+    """What a day brought into the ledger."""
+
+    new: int
+    """Forecasts, one a target date."""
+    scored: int
+    rescored: int
+    """Scored again, since the source has revised the close."""
+    caught_up: int
+    """Days that were forecast afterwards."""
+
+
+class ForecastSummary(Summary):
+    """A forecast by the champion, and what the ledger took in."""
+
+    symbol: str
+    synthetic: bool
+    below_usd: float | None
+    model: str
+    version: str
+    as_of: dt.date
+    kind: Literal["live", "catch-up"]
+    notes: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...]
+    """One a target date, USD: median, ends of the bands, probabilities."""
+    ledger: LedgerCounts
+    alarms: tuple[str, ...]
+    """What the drift watch found today."""
+    new_alarms: tuple[str, ...]
+    """Those of a kind that was not raised in the watched days before."""
+    seconds: dict[str, float]
+    """By stage."""
+    retrain: RetrainSummary | Skipped | Refused | None = None
+    """The retrain that a new alarm started."""
+
+
+class RetrainSummary(Summary):
+    """A retrain: its data, scores, decision, and the forecast that ended it."""
+
+    run_id: str
+    experiment: str
+    registered_model: str
+    model_version: str
+    aliases: tuple[str, ...]
+    snapshot_hash: str
+    snapshot_rows: int
+    first_day: dt.date
+    as_of: dt.date
+    source: str
+    symbol: str
+    synthetic: bool
+    reason: str
+    reproduction: bool
+    model: str
+    """Name of the forecaster in `metrics`."""
+    recipe: dict[str, Any]
+    config: dict[str, Any]
+    features_used: tuple[str, ...]
+    features_left_out: tuple[str, ...]
+    findings: tuple[Fault, ...]
+    repairs: tuple[str, ...]
+    metrics: dict[str, dict[str, Metrics]]
+    """Model, step, metric: the test days' scores; units are in the names."""
+    skill: dict[str, Metrics]
+    """Step, skill against naive with the ends of its 95 % interval."""
+    echo: Echo
+    verdict: Verdict
+    verdict_text: str
+    decision: Decision
+    drift: DriftLook | None = None
+    artifacts: Artifacts
+    seconds: dict[str, float] = {}
+    """By stage."""
+    done_before: bool = False
+    """Whether the same retrain was done before and only its forecast was made now."""
+    forecast: ForecastSummary | Refused | None = None
+
+
+class PairTest(_Frozen):
+    """Diebold-Mariano test of two models' CRPS; `a` is better where `t` is negative."""
+
+    a: str
+    b: str
+    t: float | None
+    p: float | None
+    crps_diff_pct: float
+
+
+class StepScores(_Frozen):
+    """Scores of all models at one step."""
+
+    models: dict[str, dict[str, Any]]
+    dm: tuple[PairTest, ...]
+    mcs_90: tuple[str, ...]
+    """Models in the 90 % model confidence set."""
+
+
+class BacktestSummary(Summary):
+    """A backtest: every model's scores by step, and where the forecasts are."""
+
+    symbol: str
+    source: str
+    synthetic: bool
+    snapshot_sha256: str
+    config: dict[str, Any]
+    n_origins: int
+    first_origin: dt.date
+    last_origin: dt.date
+    horizons: dict[str, StepScores]
+    """By step."""
+    run_id: str
+    experiment: str
+    artifacts: dict[str, str]
+    seconds: dict[str, float | dict[str, float]]
+    """By stage; `folds` by model."""
+
+
+class RecallRecord(Record):
+    """The summary that the same retrain left, where it was done before."""
+
+    summary: RetrainSummary | None = None
+
+    def __str__(self) -> str:
+        if self.summary is None:
+            return "not done before"
+        return f"version {self.summary.model_version} is of the same retrain"
+
+
+class ReportRecord(Record):
+    """Where the report, the plots and the predictions lie, and the run's summary."""
+
+    folder: Path
+    summary: RetrainSummary
+
+    @property
+    def complete_summary(self) -> RetrainSummary:
+        """The summary with this last stage's own seconds."""
+        return add_seconds(self.summary, report=self.seconds)
+
+    def __str__(self) -> str:
+        return str(self.folder)
 
 
 def make_summary(
     config: RetrainConfig,
-    checked: CheckedRecord,
-    snapshot: SnapshotRecord,
-    scaled: ScaledRecord,
+    trained: Trained,
     evaluation: Evaluation,
     version: VersionRecord,
+    decision: Decision,
     folder: Path,
-    seconds: dict[str, float],
-) -> dict[str, Any]:
-    """Gather what a run did, as JSON types; the report lies in `folder`."""
-    judged = evaluation.model_dump(mode="json", exclude={"model", "reference"})
-    return {
-        "run_id": version.run_id,
-        "experiment": version.experiment,
-        "registered_model": version.registered_model,
-        "model_version": version.version,
-        "aliases": list(version.aliases),
-        "snapshot_hash": snapshot.sha256,
-        "snapshot_rows": snapshot.n_rows,
-        "first_day": snapshot.first_day.isoformat(),
-        "as_of": snapshot.as_of.isoformat(),
-        "source": snapshot.source,
-        "symbol": snapshot.symbol,
-        "synthetic": snapshot.synthetic,
-        "reason": config.reason,
-        "reproduction": config.recipe.reproduction,
-        "model": evaluation.model,
-        "recipe": config.recipe.model_dump(mode="json"),
-        "config": config.model_dump(mode="json"),
-        "features_used": list(scaled.features_used),
-        "features_left_out": list(scaled.features_left_out),
-        "findings": [fault.model_dump() for fault in checked.findings],
-        "repairs": list(checked.repairs),
-        **judged,
-        "artifacts": {
-            "report": str(folder / "report.html"),
-            "plots": str(folder / "plots"),
-            "predictions": str(folder / "predictions.parquet"),
-            "model": f"models:/{version.registered_model}/{version.version}",
-        },
-        "seconds": seconds,
-    }
+) -> RetrainSummary:
+    """Gather what a retrain did; its report lies in `folder`."""
+    snapshot = trained.snapshot
+    return RetrainSummary(
+        run_id=version.run_id,
+        experiment=version.experiment,
+        registered_model=version.registered_model,
+        model_version=version.version,
+        aliases=version.aliases,
+        snapshot_hash=snapshot.sha256,
+        snapshot_rows=snapshot.n_rows,
+        first_day=snapshot.first_day,
+        as_of=snapshot.as_of,
+        source=snapshot.source,
+        symbol=snapshot.symbol,
+        synthetic=snapshot.synthetic,
+        reason=config.reason,
+        reproduction=config.recipe.reproduction,
+        recipe=config.recipe.model_dump(mode="json"),
+        config=config.model_dump(mode="json"),
+        features_used=trained.scaled.features_used,
+        features_left_out=trained.scaled.features_left_out,
+        findings=trained.checked.findings,
+        repairs=trained.checked.repairs,
+        decision=decision,
+        artifacts=Artifacts(
+            report=str(folder / "report.html"),
+            plots=str(folder / "plots"),
+            predictions=str(folder / "predictions.parquet"),
+            model=f"models:/{version.registered_model}/{version.version}",
+        ),
+        **evaluation.model_dump(exclude={"reference"}),
+    )
 
 
 def summarize_forecast(
     outlook: OutlookRecord,
-    kept: LedgerRecord,
+    scored: LedgerRecord,
     symbol: str,
     synthetic: bool,
     below_usd: float | None,
-) -> dict[str, Any]:
-    """Gather a day's forecast and what the ledger took in, as JSON types."""
-    facts = outlook.model_dump(mode="json", exclude={"seconds", "n_new"})
-    return {
-        "symbol": symbol,
-        "synthetic": synthetic,
-        "below_usd": below_usd,
-        **facts,
-        "ledger": {
-            "new": outlook.n_new,
-            "scored": kept.n_scored,
-            "rescored": kept.n_rescored,
-            "caught_up": kept.n_caught_up,
+) -> ForecastSummary:
+    """Gather a day's forecast and what the ledger took in."""
+    return ForecastSummary(
+        symbol=symbol,
+        synthetic=synthetic,
+        below_usd=below_usd,
+        **outlook.model_dump(exclude={"seconds", "n_new"}),
+        ledger=LedgerCounts(
+            new=outlook.n_new,
+            scored=scored.n_scored,
+            rescored=scored.n_rescored,
+            caught_up=scored.n_caught_up,
+        ),
+        alarms=scored.alarms,
+        new_alarms=scored.new_alarms,
+        seconds={"forecast": outlook.seconds, "score": scored.seconds},
+    )
+
+
+def summarize_backtest(
+    config: BacktestConfig,
+    snapshot: SnapshotRecord,
+    compared: ComparedRecord,
+    logged: LoggedRecord,
+    seconds: dict[str, float],
+    fold_seconds: dict[str, float],
+) -> BacktestSummary:
+    """Gather what a backtest found; `seconds` by stage and `fold_seconds` by model."""
+    return BacktestSummary(
+        symbol=config.symbol,
+        source=snapshot.source,
+        synthetic=snapshot.synthetic,
+        snapshot_sha256=snapshot.sha256,
+        config=config.model_dump(mode="json"),
+        **compared.summary,
+        run_id=logged.run_id,
+        experiment=logged.experiment,
+        artifacts={
+            "forecasts": str(compared.frame_path),
+            "folder": str(compared.frame_path.parent),
         },
-        "alarms": list(kept.alarms),
-        "new_alarms": list(kept.new_alarms),
-        "seconds": {"forecast": outlook.seconds, "score": kept.seconds},
-    }
+        seconds=seconds | {"folds": fold_seconds},
+    )
 
 
-def with_aliases(summary: dict[str, Any], promoted: VersionRecord) -> dict[str, Any]:
+def with_aliases(summary: RetrainSummary, promoted: VersionRecord) -> RetrainSummary:
     """The summary with the aliases that the version got, and that stage's seconds."""
-    seconds = summary["seconds"] | {"promote": promoted.seconds}
-    return summary | {"aliases": list(promoted.aliases), "seconds": seconds}
+    moved = summary.model_copy(update={"aliases": promoted.aliases})
+    return add_seconds(moved, promote=promoted.seconds)
 
 
-def with_forecast(summary: dict[str, Any], forecast: dict[str, Any]) -> dict[str, Any]:
+def with_forecast(summary: RetrainSummary, forecast: ForecastSummary | Refused) -> RetrainSummary:
     """The summary with the forecast that ended the run."""
-    return summary | {
-        "forecast": forecast,
-        "seconds": summary["seconds"] | forecast["seconds"],
-    }
+    return add_seconds(summary.model_copy(update={"forecast": forecast}), **forecast.seconds)
+
+
+def add_seconds(summary: RetrainSummary, **seconds: float) -> RetrainSummary:
+    """The summary with the seconds of more stages."""
+    return summary.model_copy(update={"seconds": summary.seconds | seconds})
+
+
+def describe_summaries() -> str:
+    """JSON schema of what the flows return, as the text of docs/summaries.schema.json."""
+    kinds = (RetrainSummary, ForecastSummary, BacktestSummary, Skipped)
+    _, schema = models_json_schema([(kind, "serialization") for kind in kinds], by_alias=True)
+    either = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds]
+    named = {"title": "What btc-daily writes with --json", "anyOf": either} | schema
+    return json.dumps(named, indent=2) + "\n"
+
+
+ForecastSummary.model_rebuild()

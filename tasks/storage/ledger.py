@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Hashable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from sqlalchemy import FromClause, Select, and_, func, select
 
-from models.decisions.drift_watch import Breach
 from models.scoring.ledger import score_forecasts
 from tasks.storage.database import alarms, forecasts, insert_new, read_rows, scores, transaction
+
+if TYPE_CHECKING:
+    from models.decisions.drift_watch import Breach
+    from models.forecasters.frame import Forecast
+    from models.records import SnapshotRecord
 
 Kind = Literal["live", "catch-up", "backtest"]
 UNIQUE = ("symbol", "model", "version", "as_of", "target_date", "kind")
@@ -27,6 +32,33 @@ def record_forecasts(rows: list[dict[str, Any]]) -> int:
     """
     with transaction() as connection:
         return insert_new(connection, forecasts, rows, *UNIQUE)
+
+
+def ledger_rows(
+    forecast: Forecast, snapshot: SnapshotRecord, facts: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Rows of one origin's forecast, a step each.
+
+    `facts`: the columns model, version, kind, issued_at and note.
+    """
+    as_of = forecast.origins[0].date()
+    common = facts | {
+        "symbol": snapshot.symbol,
+        "as_of": as_of,
+        "source": snapshot.source,
+        "snapshot_sha256": snapshot.sha256,
+        "close_origin": float(forecast.close[0]),
+        "levels": json.dumps(forecast.levels),
+    }
+    return [
+        common
+        | {
+            "step": step,
+            "target_date": as_of + dt.timedelta(days=step),
+            "quantiles": json.dumps(quantiles.tolist()),
+        }
+        for step, quantiles in enumerate(forecast.quantiles[0], 1)
+    ]
 
 
 def score_due(model: str, candles: pd.DataFrame, source: str, now: dt.datetime) -> tuple[int, int]:

@@ -65,7 +65,7 @@ def run_flow(
     policy = {"refresh_margin": 0.5} | more.pop("promotion", {})
     values: dict[str, Any] = {"source": f"csv:{csv}", "recipe": RECIPE, "promotion": policy}
     values |= {key: more.pop(key) for key in set(more) & set(RetrainConfig.model_fields)}
-    return dict(flow(RetrainConfig.model_validate(values), **more))
+    return flow(RetrainConfig.model_validate(values), **more).as_json()  # type: ignore[no-any-return]
 
 
 def make_one_day(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

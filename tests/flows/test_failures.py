@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from flows.forecast import forecast
 from flows.retrain import retrain
-from models.errors import InputError, RegistryError
+from models.errors import InputError, LedgerError, RegistryError
 from tasks.registry.aliases import find_champion
 from tasks.registry.model_files import digest_model
 from tasks.registry.versions import find_version
@@ -92,7 +92,7 @@ def test_locked_ledger_stops_the_retrain_before_the_champion_moves(
     holder = sqlite3.connect(one_day / "ledger.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     for flow in (retrain, forecast):
-        with pytest.raises(Exception, match=r"ledger: cannot use .*database is locked"):
+        with pytest.raises(LedgerError, match=r"ledger: cannot use .*database is locked"):
             run(flow, 1)
     holder.execute("ROLLBACK")
     holder.close()

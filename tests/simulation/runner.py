@@ -43,7 +43,7 @@ INSIDE = {
     "in forecast": "tasks.forecast.load_version",
     "in forecast, stored": "tasks.forecast.record_forecasts",
     "in score, not committed": "tasks.storage.ledger.score_forecasts",
-    "in score": "tasks.forecast.score_due",
+    "in score": "tasks.score.score_due",
 }
 # The stages in their order, and the names of their functions where they differ.
 STAGES = {
@@ -62,7 +62,7 @@ STAGES = {
     "report": "report",
     "promote": "promote",
     "forecast": "forecast_with_champion",
-    "score": "keep_ledger",
+    "score": "score",
 }
 # What a day imports late; once in the parent is cheaper than in every child.
 PRELOADED = (
@@ -170,7 +170,7 @@ def run_day(job: dict, place: int) -> None:
     if job["kill"]:
         arm(job["kill"])
     summary = retrain(RetrainConfig.model_validate(job["config"]))
-    Path(job["home"], f"last-{place}.json").write_text(json.dumps(summary))
+    Path(job["home"], f"last-{place}.json").write_text(json.dumps(summary.as_json()))
 
 
 def fork_day(job: dict, place: int) -> int:

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from flows.cli.console import print_forecast
+from models.reporting.summaries import ForecastSummary
+from tests.models.reporting.test_pages import facts  # noqa: F401
 
 FORECAST = {
     "symbol": "BTC/USD",
@@ -16,28 +18,35 @@ FORECAST = {
     "notes": [],
     "alarms": ["CRPS is 2 times naive's"],
     "rows": [{"target_date": "2025-01-01", "median": 95_000.0, "p_up": 0.5, "p_move_5": 0.1}],
+    "below_usd": None,
+    "new_alarms": [],
+    "seconds": {},
     "ledger": {"new": 1, "scored": 0, "rescored": 0, "caught_up": 0},
 }
 
 
 @pytest.mark.parametrize(
-    ("retrain", "told"),
+    ("started", "told"),
     [
-        ({"model_version": "4", "decision": {"action": "keep"}}, "version 4, keep"),
+        ({"model_version": "4"}, "version 4, keep"),
         ({"model_version": "4", "done_before": True}, "none, version 4 is of the same candles"),
         ({"refused": "no answer"}, "none, no answer"),
         ({"skipped": "another one is at work"}, "none, another one is at work"),
     ],
 )
 def test_alarms_and_the_retrain_they_started_are_shown(
-    retrain: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]
+    started: dict[str, Any],
+    told: str,
+    facts: dict[str, Any],  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_forecast(FORECAST | {"retrain": retrain})
+    retrain = facts | started if "model_version" in started else started
+    print_forecast(ForecastSummary.model_validate(FORECAST | {"retrain": retrain}))
     shown = capsys.readouterr().out
     assert "Alarm: CRPS is 2 times naive's\n" in shown
     assert f"Retrain: {told}\n" in shown
 
 
 def test_without_a_retrain_nothing_is_said_of_one(capsys: pytest.CaptureFixture[str]) -> None:
-    print_forecast(FORECAST)
+    print_forecast(ForecastSummary.model_validate(FORECAST))
     assert "Retrain" not in capsys.readouterr().out

@@ -117,5 +117,5 @@ def test_loss_marks_the_best_validation_epoch():
 
 
 def test_no_global_state_is_loaded():
-    code = "import sys, models.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, models.reporting.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

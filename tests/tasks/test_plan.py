@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.backtest import digest_code
+from tasks.plan import digest_code
 
 
 def write(path: Path, text: str) -> None:

@@ -1,0 +1,62 @@
+"""Whether there can be a forecast, what must be said with it, and which days were missed."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+
+from models.config.judging import Watch
+from models.errors import NoForecastError
+
+DAY = dt.timedelta(days=1)
+
+
+def describe_age(source: str, as_of: dt.date, wanted: dt.date, limits: Watch) -> list[str]:
+    """Say how old the newest candle, of `as_of`, is; nothing where it is the one of `wanted`.
+
+    Raises NoForecastError where it is older than the limits allow.
+    """
+    age = (wanted - as_of).days
+    if age <= 0:
+        return []
+    told = f"the newest candle of {source} is that of {as_of}, {age} days old"
+    if age > limits.max_age_days:
+        raise NoForecastError(
+            f"{told}; at most {limits.max_age_days} are allowed (max_age_days): bring the candles "
+            f"up to date, or forecast as of that day (--as-of {as_of})"
+        )
+    return [f"No fresh candle: {told}."]
+
+
+def describe_training(version: str, trained_to: dt.date, as_of: dt.date) -> list[str]:
+    """Say that a version was trained to another day than the one it forecasts from."""
+    if trained_to < as_of:
+        days = (as_of - trained_to).days
+        return [f"The champion, version {version}, is of {trained_to}, {days} days ago."]
+    if trained_to > as_of:
+        return [f"Made afterwards: version {version} was trained to {trained_to}."]
+    return []
+
+
+def lacking_columns(needed: Iterable[str], columns: Iterable[str]) -> list[str]:
+    """Columns that a model needs and the candles do not have."""
+    return sorted(set(needed) - set(columns))
+
+
+def find_missed(
+    days: Sequence[dt.date], known: Iterable[dt.date], as_of: dt.date, limits: Watch
+) -> list[int]:
+    """Rows of the `days` that nobody forecast from, since the first of the `known` that did.
+
+    Only days before `as_of` count, and at most `catch_up_days` of them.
+    """
+    forecast = set(known)
+    if not forecast:
+        return []
+    first = max(min(forecast), as_of - limits.catch_up_days * DAY)
+    return [row for row, day in enumerate(days) if first <= day < as_of and day not in forecast]
+
+
+def next_midnight(day: dt.date) -> dt.datetime:
+    """The moment until which a forecast from a day's candle could have been made live."""
+    return dt.datetime.combine(day + 2 * DAY, dt.time(), tzinfo=dt.UTC)
