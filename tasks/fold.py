@@ -26,7 +26,7 @@ def fold(unit: FoldUnit) -> FoldRecord:
         )
         quantiles = predict_baseline(unit.name, question)
     else:
-        quantiles = predict_group(unit.recipe, candles, spans)
+        quantiles = predict_group(unit.recipe, candles, spans, unit.refit_days)
     with whole_file(unit.path) as temporary, temporary.open("wb") as file:
         np.save(file, quantiles)
     return FoldRecord(unit=unit, cached=False)

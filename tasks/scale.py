@@ -10,6 +10,7 @@ import numpy as np
 from models.config.flows import RetrainConfig
 from models.config.recipe import Recipe
 from models.learning.prepare import Prepared, prepare
+from models.learning.scale_regression import ScaleRegression
 from models.learning.scaler import scalers_from_dict
 from models.learning.splits import Fold, holdout_split
 from models.records import CandlesRecord, ScaledRecord, SnapshotRecord
@@ -26,7 +27,11 @@ def scale(candles: CandlesRecord, snapshot: SnapshotRecord, config: RetrainConfi
     with whole_folder(folder) as temporary:
         np.save(temporary / "features.npy", prepared.features)
         np.save(temporary / "targets.npy", prepared.targets)
-        state = {"scalers": prepared.scalers.to_dict(), "fold": _fold_to_dict(prepared.fold)}
+        state = {
+            "scalers": prepared.scalers.to_dict(),
+            "fold": _fold_to_dict(prepared.fold),
+            "regression": prepared.regression and prepared.regression.to_dict(),
+        }
         (temporary / "state.json").write_text(json.dumps(state))
     return ScaledRecord(
         folder=folder,
@@ -51,6 +56,7 @@ def read_scaled(scaled: ScaledRecord, recipe: Recipe) -> Prepared:
         scalers=scalers_from_dict(state["scalers"]),
         features=np.load(scaled.folder / "features.npy", mmap_mode="r"),
         targets=np.load(scaled.folder / "targets.npy", mmap_mode="r"),
+        regression=ScaleRegression.from_dict(found) if (found := state["regression"]) else None,
     )
 
 

@@ -61,11 +61,12 @@ def tiny_recipe() -> Callable[..., Recipe]:
     def make(cell: str = "lstm", target: str = "log_return", **more: Any) -> Recipe:
         small: dict[str, Any] = {"units": 4, "lookback": 8, "horizon": 3}
         training: dict[str, Any] = {"epochs": 2}
-        if target == "standardized_return":
+        scaled = target in ("standardized_return", "rescaled_return")
+        if scaled:
             small |= {"members": 2}
         else:
             small |= {"head": "point"}
-        if target == "standardized_return" and not READS_BOTH_WAYS[cell]:
+        if scaled and not READS_BOTH_WAYS[cell]:
             training |= {"chunk_days": 40, "updates_per_epoch": 3}
         else:
             training |= {"batch_size": 64}

@@ -13,7 +13,7 @@ READS_BOTH_WAYS = {"rnn": False, "lstm": False, "gru": False, "bilstm": True, "b
 """Every recurrent cell by name, and whether it reads its window backwards too; what a network needs
 to know beside this is in models/learning/cells.py."""
 
-Target = Literal["standardized_return", "log_return", "price"]
+Target = Literal["rescaled_return", "standardized_return", "log_return", "price"]
 
 DEFAULT_FEATURES = (
     "standardized_return",
@@ -239,9 +239,10 @@ class Recipe(Frozen):
         if (self.head == "student_t", self.target) in {
             (True, "price"),
             (False, "standardized_return"),
+            (False, "rescaled_return"),
         }:
             raise ValueError(
-                "target: 'price' takes head 'point' and 'standardized_return' takes 'student_t', "
+                "target: 'price' takes head 'point', a return over a scale takes 'student_t', "
                 f"received {self.target!r} with {self.head!r}"
             )
         if on_chunks and READS_BOTH_WAYS[self.cell]:

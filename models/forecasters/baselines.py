@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from models.config.base import nearest
 from models.errors import InputError
 from models.forecasters.garch import Kind, fit_garch, predict_garch
-from models.forecasters.scale_regression import (
+from models.learning.features import garman_klass_variance, volatility_of_closes
+from models.learning.scale_regression import (
     fit_scale_regression,
     predict_scale_regression,
     scale_columns,
     scale_inputs,
 )
-from models.learning.features import garman_klass_variance, volatility_of_closes
 from models.learning.splits import NAIVE_WINDOW
 from models.learning.windows import make_targets
 
@@ -229,7 +229,7 @@ def weekday_scales(log_returns: Floats, weekdays: NDArray[np.integer]) -> Floats
 
 def _garch_weekday(q: Question, kind: Kind) -> Floats:
     """GARCH or EGARCH on returns that are divided by the scale of their weekday."""
-    weekdays = q.candles["open_time"].dt.dayofweek.to_numpy()
+    weekdays = q.known["open_time"].dt.dayofweek.to_numpy()
     scales = weekday_scales(q.log_returns, weekdays)
     # A day is divided by the scale that was known the day before.
     own = np.append(1.0, scales[np.arange(len(weekdays) - 1), weekdays[1:]])
@@ -254,10 +254,10 @@ def _garch_weekday(q: Question, kind: Kind) -> Floats:
 
 
 def _scale_regression(q: Question) -> Floats:
-    inputs = scale_inputs(q.candles, scale_columns(q.candles))
+    inputs = scale_inputs(q.known, scale_columns(q.known))
     model, parts = None, []
     for block in q.blocks():
-        model = fit_scale_regression(q.candles.iloc[: block.start + 1], q.horizon, model)
+        model = fit_scale_regression(q.known.iloc[: block.start + 1], q.horizon, model)
         rows = slice(block.start, block.stop)
         parts.append(predict_scale_regression(model, inputs[rows], q.levels))
     return np.concatenate(parts)

@@ -20,16 +20,17 @@ from models.forecasters.baselines import naive_quantiles
 from models.forecasters.blend import blend_quantiles, egarch_quantiles
 from models.forecasters.frame import Forecast
 from models.forecasters.garch import Garch, fit_garch
-from models.forecasters.scale_regression import (
-    ScaleRegression,
-    fit_scale_regression,
-    predict_scale_regression,
-    scale_inputs,
-)
 from models.learning.chunks import ChunkData, fit_on_chunks, run_members
 from models.learning.features import make_features, needed_columns
 from models.learning.network import build_network, get_member_weights, set_member_weights
 from models.learning.prepare import Prepared
+from models.learning.scale_regression import (
+    ScaleRegression,
+    fit_scale_regression,
+    predict_scale,
+    predict_scale_regression,
+    scale_inputs,
+)
 from models.learning.scaler import Scalers, scalers_from_dict
 from models.learning.splits import naive_first_origin
 from models.learning.student_t import split_outputs, student_t_loss, student_t_quantiles
@@ -38,9 +39,8 @@ from models.learning.windows import WindowSet, first_usable_row, make_windows, r
 # A log return needs a positive price; a network that learns prices may go below.
 LEAST_PRICE_USD = 0.01
 BATCH = 512
-ECONOMETRIC_DAYS = 7301
-"""Candles that the econometric half is fitted on at most, twenty years: its few numbers gain
-nothing from more, and without a limit their fit would come to cost more than the networks'."""
+EGARCH_DAYS = 7300
+"""Returns that EGARCH is fitted on at most, twenty years of them."""
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 Losses = dict[str, list[float]]
@@ -52,7 +52,8 @@ class Forecaster:
 
     `errors` (horizon, n_levels), for the head 'point': empirical quantiles of the validation errors
     in log returns, less their median, so that the network's output is the median of the forecast.
-    `regression`, for a blended recipe: the scale regression that the network is averaged with;
+    `regression`: the scale regression, whose scale the network's output is multiplied by with the
+    target 'rescaled_return', and that the network is averaged with in a blended recipe;
     `garch`, in versions made before it: the EGARCH in its place.
     """
 
@@ -119,20 +120,26 @@ class Forecaster:
         scale = np.ones((len(origins), recipe.horizon))
         if recipe.target == "standardized_return":
             scale = return_scale(close, recipe.horizon)[origins.start :]
+        inputs = np.empty((0, 0))
+        if self.regression is not None:
+            inputs = scale_inputs(candles, self.regression.columns)[origins.start :]
+            if recipe.target == "rescaled_return":
+                scale = predict_scale(self.regression, inputs)
         parts = [self._mean_quantiles(chunk) for chunk in _chunks(x, BATCH)]
         quantiles = np.concatenate(parts) * scale[:, :, None]
         horizon, levels = recipe.horizon, recipe.quantile_levels
-        if self.regression is not None:
-            inputs = scale_inputs(candles, self.regression.columns)[origins.start :]
-            regression = predict_scale_regression(self.regression, inputs, levels)
-            naive = naive_quantiles(close, origins, horizon, levels)
-            return blend_quantiles(quantiles, regression, naive, recipe.blend)
+        if not recipe.blend:
+            return quantiles
         if self.garch is not None:
             egarch = egarch_quantiles(
                 self.garch, close, origins, horizon=horizon, levels=levels, seed=recipe.seed
             )
             return recipe.blend * egarch + (1 - recipe.blend) * quantiles
-        return quantiles
+        if self.regression is None:
+            raise ValueError("expected a blended forecaster with a regression or EGARCH, got none")
+        regression = predict_scale_regression(self.regression, inputs, levels)
+        naive = naive_quantiles(close, origins, horizon, levels)
+        return blend_quantiles(quantiles, regression, naive, recipe.blend)
 
     def _mean_quantiles(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Quantiles (n, horizon, n_levels) of the unscaled target, averaged over members."""
@@ -221,12 +228,12 @@ def fit_forecasters(
 def complete_forecaster(prepared: Prepared, network: keras.Model) -> Forecaster:
     """Fit what a recipe asks for beside its trained `network`: errors, the econometric half."""
     recipe, history = prepared.recipe, prepared.fold.history
-    candles = prepared.candles.iloc[history.start : history.stop].tail(ECONOMETRIC_DAYS)
-    garch, regression = None, None
+    garch, regression = None, prepared.regression
+    candles = prepared.candles.iloc[history.start : history.stop]
     if recipe.blend and recipe.econometric == "egarch":
         close = candles["close"].to_numpy(dtype=np.float64)
-        garch = fit_garch(np.diff(np.log(close)), "egarch")
-    elif recipe.blend:
+        garch = fit_garch(np.diff(np.log(close))[-EGARCH_DAYS:], "egarch")
+    elif recipe.blend and regression is None:
         regression = fit_scale_regression(candles, recipe.horizon)
     return Forecaster(
         recipe=recipe,

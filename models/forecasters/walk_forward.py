@@ -6,6 +6,7 @@ The holdout of a retrain is one such fold.
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from models.config.judging import Judging
 from models.config.recipe import Chunks, Recipe
 from models.errors import InputError
-from models.forecasters.forecaster import fit_forecaster, fit_forecasters
+from models.forecasters.forecaster import Forecaster, fit_forecaster, fit_forecasters
 from models.forecasters.frame import make_predictions
 from models.learning.prepare import prepare
+from models.learning.scale_regression import fit_scale_regression
 from models.learning.splits import MIN_SPAN, Span, holdout_split, span_split
 
 FOLDS_A_GROUP = 4
@@ -67,19 +69,39 @@ def group_spans(recipe: Recipe, spans: list[Span]) -> list[list[Span]]:
     return [spans[i : i + size] for i in range(0, len(spans), size)]
 
 
-def predict_group(recipe: Recipe, candles: pd.DataFrame, group: list[Span]) -> NDArray[np.float64]:
+def predict_group(
+    recipe: Recipe, candles: pd.DataFrame, group: list[Span], regression_days: int = 30
+) -> NDArray[np.float64]:
     """Fit a recipe on every fold of a group and forecast its origins.
 
-    Returns quantiles (n_origins, horizon, n_levels) of cumulative log returns. What a fold learns
-    from, scalers included, is known at its first origin.
+    Returns quantiles (n_origins, horizon, n_levels) of cumulative log returns. What a fold's
+    network learns from, scalers included, is known at its first origin. Its scale regression, which
+    every retrain fits anew in a second, is fitted again after every `regression_days`.
     """
     candles = candles.iloc[: group[-1].origins.stop]
     folds = [prepare(recipe, candles, span_split(recipe, span)) for span in group]
     forecasters, _ = fit_forecasters(folds)
     parts = [
-        forecaster.predict(candles, span.origins).quantiles
+        _predict_span(forecaster, candles, span, regression_days)
         for forecaster, span in zip(forecasters, group, strict=True)
     ]
+    return np.concatenate(parts)
+
+
+def _predict_span(
+    forecaster: Forecaster, candles: pd.DataFrame, span: Span, regression_days: int
+) -> NDArray[np.float64]:
+    regression = forecaster.regression
+    if regression is None:
+        return forecaster.predict(candles, span.origins).quantiles
+    parts = []
+    for start in range(span.origins.start, span.origins.stop, regression_days):
+        if start > span.origins.start:
+            known = candles.iloc[span.known.start : start + 1]
+            regression = fit_scale_regression(known, forecaster.recipe.horizon, regression)
+        stop = min(start + regression_days, span.origins.stop)
+        current = replace(forecaster, regression=regression)
+        parts.append(current.predict(candles, range(start, stop)).quantiles)
     return np.concatenate(parts)
 
 

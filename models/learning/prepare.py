@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 
 from models.config.recipe import Recipe
 from models.learning.features import make_features, usable_features
+from models.learning.scale_regression import (
+    ScaleRegression,
+    fit_scale_regression,
+    predict_scale,
+    scale_inputs,
+)
 from models.learning.scaler import Scalers, fit_scalers
 from models.learning.splits import Fold
 from models.learning.windows import WindowSet, first_usable_row, make_targets
@@ -24,7 +30,8 @@ class Prepared:
     """Candles in the network's units, split into the parts of a fold.
 
     `features` (n, n_features) and `targets` (n, horizon) are scaled, a row a candle, NaN where a
-    row has none. `candles` are the n candles, `first_row` is the first with complete features.
+    row has none. `candles` are the n candles, `first_row` is the first with complete features;
+    `regression` is that whose scale the targets are divided by, None for other targets.
     """
 
     recipe: Recipe
@@ -36,6 +43,7 @@ class Prepared:
     scalers: Scalers
     features: NDArray[np.float32]
     targets: NDArray[np.float32]
+    regression: ScaleRegression | None = None
 
     @property
     def close(self) -> NDArray[np.float64]:
@@ -56,9 +64,16 @@ def prepare(recipe: Recipe, candles: pd.DataFrame, split: Split) -> Prepared:
     names, left_out = usable_features(recipe.features, tuple(candles.columns))
     features = make_features(candles, names)
     close = candles["close"].to_numpy(dtype=np.float64)
-    targets = make_targets(close, recipe.horizon, recipe.target)
     first_row = first_usable_row(features, recipe.target)
     fold = split(len(candles), first_row)
+    regression = None
+    if recipe.target == "rescaled_return":
+        known = candles.iloc[fold.history.start : fold.history.stop]
+        regression = fit_scale_regression(known, recipe.horizon)
+        scale = predict_scale(regression, scale_inputs(candles, regression.columns))
+        targets = make_targets(close, recipe.horizon, "log_return") / scale
+    else:
+        targets = make_targets(close, recipe.horizon, recipe.target)
     scalers = fit_scalers(recipe, features, targets, fold)
     return Prepared(
         recipe=recipe,
@@ -70,4 +85,5 @@ def prepare(recipe: Recipe, candles: pd.DataFrame, split: Split) -> Prepared:
         scalers=scalers,
         features=scalers.features.scale(features),
         targets=scalers.targets.scale(targets),
+        regression=regression,
     )

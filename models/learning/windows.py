@@ -12,6 +12,9 @@ from models.config.recipe import Target
 from models.learning.features import EWMA_START, first_complete_row, volatility_of_closes
 from models.learning.splits import Fold
 
+REGRESSION_START = 60
+"""Rows before the scale regression's inputs can be relied on: they teach nothing."""
+
 
 @dataclass(frozen=True)
 class WindowSet:
@@ -73,11 +76,13 @@ def return_scale(close: NDArray[np.float64], horizon: int) -> NDArray[np.float64
 
 
 def first_usable_row(features: NDArray[np.float64], target: Target) -> int:
-    """Return the first row with complete features and the volatility that targets are divided by.
+    """Return the first row with complete features and the scale that targets are divided by.
 
     features (n, n_features). Raises ValueError as `first_complete_row` does.
     """
-    warm_up = EWMA_START if target == "standardized_return" else 0
+    warm_up = {"standardized_return": EWMA_START, "rescaled_return": REGRESSION_START}.get(
+        target, 0
+    )
     return max(first_complete_row(features), warm_up)
 
 

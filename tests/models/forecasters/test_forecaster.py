@@ -19,7 +19,7 @@ from models.data.sample import make_sample
 from models.errors import InputError
 from models.forecasters.baselines import naive_quantiles
 from models.forecasters.forecaster import complete_forecaster, load_forecaster
-from models.forecasters.scale_regression import predict_scale_regression, scale_inputs
+from models.learning.scale_regression import predict_scale_regression, scale_inputs
 from models.learning.windows import make_windows
 
 CELLS, TARGETS = tuple(READS_BOTH_WAYS), get_args(Target)
@@ -187,22 +187,16 @@ def test_two_processes_predict_the_same_to_the_last_bit():
     assert len(set(digests[0].values())) == len(CELLS)
 
 
-def test_the_econometric_half_is_fitted_on_the_newest_twenty_years_at_most(
-    fitted, tiny_recipe, monkeypatch
-):
+def test_egarch_is_fitted_on_the_newest_twenty_years_at_most(fitted, tiny_recipe, monkeypatch):
     stages, _ = fitted("gru", "standardized_return")
     seen = []
     module = "models.forecasters.forecaster"
-    monkeypatch.setattr(f"{module}.ECONOMETRIC_DAYS", 300)
+    monkeypatch.setattr(f"{module}.EGARCH_DAYS", 100)
     monkeypatch.setattr(f"{module}.fit_garch", lambda returns, kind: seen.append(len(returns)))
-    monkeypatch.setattr(
-        f"{module}.fit_scale_regression", lambda candles, horizon: seen.append(len(candles))
-    )
     network = fitted("gru", "standardized_return")[1].network
-    for econometric in ("egarch", "scale_regression"):
-        recipe = tiny_recipe("gru", "standardized_return", econometric=econometric)
-        complete_forecaster(replace(stages.prepared, recipe=recipe), network)
-    assert seen == [299, 300]
+    recipe = tiny_recipe("gru", "standardized_return", econometric="egarch")
+    complete_forecaster(replace(stages.prepared, recipe=recipe), network)
+    assert seen == [100]
 
 
 def test_a_version_that_blends_with_egarch_still_loads_and_forecasts(
@@ -227,12 +221,14 @@ def test_a_version_that_blends_with_egarch_still_loads_and_forecasts(
     assert ours.tobytes() == theirs.tobytes()
 
 
-def test_the_blend_is_the_average_of_its_parts(run_stages, tiny_recipe):
+@pytest.mark.parametrize("target", ["rescaled_return", "standardized_return"])
+def test_the_blend_is_the_average_of_its_parts(run_stages, tiny_recipe, target):
     candles = make_sample(dt.date(2024, 12, 31), n_days=500)
-    forecaster, _ = run_stages(candles, tiny_recipe("gru", "standardized_return")).fit()
+    forecaster, _ = run_stages(candles, tiny_recipe("gru", target)).fit()
     origins = range(400, 420)
     both = forecaster.predict(candles, origins).quantiles
-    network = replace(forecaster, regression=None).predict(candles, origins).quantiles
+    alone = forecaster.recipe.model_copy(update={"blend": 0.0})
+    network = replace(forecaster, recipe=alone).predict(candles, origins).quantiles
     levels = forecaster.recipe.quantile_levels
     inputs = scale_inputs(candles, forecaster.regression.columns)[400:420]
     regression = predict_scale_regression(forecaster.regression, inputs, levels)

@@ -11,7 +11,8 @@ from scipy.optimize import check_grad
 from scipy.stats import t as student_t
 
 from models.errors import InputError
-from models.forecasters.scale_regression import (
+from models.learning.features import volatility_of_closes
+from models.learning.scale_regression import (
     ScaleRegression,
     fit_scale_regression,
     negative_log_likelihood,
@@ -19,7 +20,6 @@ from models.forecasters.scale_regression import (
     scale_columns,
     scale_inputs,
 )
-from models.learning.features import volatility_of_closes
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -53,7 +53,8 @@ def test_likelihood_is_scipys() -> None:
     x, y = rng.standard_normal((50, 2)), rng.standard_normal(50)
     parameters = np.array([0.2, 0.0, 0.0, 0.7])
     degrees = 2.1 + np.log1p(np.exp(0.7))
-    by_hand = -student_t.logpdf(y, degrees, scale=np.exp(0.2)).mean()
+    floored = np.sqrt(np.square(y) + 1e-8)
+    by_hand = -student_t.logpdf(floored, degrees, scale=np.exp(0.2)).mean()
     assert negative_log_likelihood(parameters, x, y, np.ones(50))[0] == pytest.approx(by_hand)
 
 
@@ -143,3 +144,22 @@ def test_started_from_an_earlier_fit_it_arrives_at_the_same_place(candles: pd.Da
 def test_too_few_candles_are_refused(candles: pd.DataFrame) -> None:
     with pytest.raises(InputError, match="162 candles leave 99 to learn from, expected 100"):
         fit_scale_regression(candles.iloc[:162], 3)
+
+
+def test_no_more_than_twenty_years_are_read(candles: pd.DataFrame, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("models.learning.scale_regression.MAX_DAYS", 300)
+    ours = fit_scale_regression(candles, 2)
+    assert ours.to_dict() == fit_scale_regression(candles.tail(300), 2).to_dict()
+
+
+def test_days_without_any_return_leave_the_bands_as_wide_as_the_other_days() -> None:
+    """Prices stand still at weekends; the likelihood alone would let their scale go to zero."""
+    rng = np.random.default_rng(4)
+    days = pd.date_range("2018-01-01", periods=1200, freq="D", tz="UTC", unit="us")
+    moves = np.where(days.dayofweek >= 5, 0.0, 0.02 * rng.standard_normal(len(days)))
+    candles = pd.DataFrame({"open_time": days, "close": 100 * np.exp(np.cumsum(moves))})
+    model = fit_scale_regression(candles, 2)
+    inputs = scale_inputs(candles, model.columns)[100:]
+    quantiles = predict_scale_regression(model, inputs, LEVELS)[:, 0]
+    width = quantiles[:, -1] - quantiles[:, 0]
+    assert width.min() > 1e-5 and width.max() < 0.3

@@ -28,15 +28,16 @@ from models.learning.features import (
     garman_klass_variance,
     volatility_of_closes,
 )
-from models.learning.windows import make_targets
+from models.learning.windows import REGRESSION_START, make_targets
 
 Floats = NDArray[np.float64]
 
 RANGE_COLUMNS = ("open", "high", "low", "close", "volume")
 SPANS = (1, 7, 30)
 N_WEEKDAYS = 6
-DROPPED_ROWS = 60
-"""First rows that teach nothing: their means and EWMA have hardly begun."""
+MAX_DAYS = 7300
+"""Candles that a fit reads at most, twenty years: its few numbers gain nothing from more, and
+without a limit it would come to cost more than the networks."""
 MIN_ROWS = 100
 HALF_LIFE_DAYS = 730.0
 RIDGE = 1e-4
@@ -101,14 +102,15 @@ def scale_inputs(candles: pd.DataFrame, columns: tuple[str, ...]) -> Floats:
 def fit_scale_regression(
     candles: pd.DataFrame, horizon: int, start: ScaleRegression | None = None
 ) -> ScaleRegression:
-    """Fit on all of `candles` (n rows) for steps 1 to horizon.
+    """Fit on `candles`, the last 7,300 of them, for steps 1 to horizon.
 
     Row t teaches step h where t + h is among the rows. A row's weight halves with every 730 days of
     age; slopes carry a ridge of 1e-4. `start`: an earlier fit, whose coefficients the optimiser
     begins from. Raises InputError where fewer than 100 rows are left to learn from.
     """
+    candles = candles.tail(MAX_DAYS)
     n = len(candles)
-    rows = n - DROPPED_ROWS - horizon
+    rows = n - REGRESSION_START - horizon
     if rows < MIN_ROWS:
         raise InputError(
             f"scale regression: {n} candles leave {max(rows, 0)} to learn from, expected "
@@ -118,14 +120,14 @@ def fit_scale_regression(
     inputs = scale_inputs(candles, columns)
     close = candles["close"].to_numpy(dtype=np.float64)
     targets = make_targets(close, horizon, "log_return") / np.sqrt(np.arange(1, horizon + 1))
-    known = inputs[DROPPED_ROWS:]
+    known = inputs[REGRESSION_START:]
     mean, std = known.mean(axis=0), known.std(axis=0)
     std = np.where(std > 0, std, 1.0)
     x = _standardize(inputs, mean, std)
     weights = 0.5 ** (np.arange(n)[::-1] / HALF_LIFE_DAYS)
     coefficients: list[Floats] = []
     for step in range(1, horizon + 1):
-        taught = slice(DROPPED_ROWS, n - step)
+        taught = slice(REGRESSION_START, n - step)
         y = targets[taught, step - 1]
         # Steps are much alike: the one before is the best place to start from.
         first = _first_guess(y, x.shape[1]) if not coefficients else coefficients[-1]
@@ -135,14 +137,19 @@ def fit_scale_regression(
     return ScaleRegression(columns, mean, std, np.stack(coefficients))
 
 
+def predict_scale(model: ScaleRegression, inputs: Floats) -> Floats:
+    """Scale (n, horizon) of the cumulative log returns from `scale_inputs` (n, 9)."""
+    x = _standardize(inputs, model.mean, model.std)
+    intercept, slopes = model.coefficients[:, 0], model.coefficients[:, 1:-1]
+    steps = np.arange(1, len(intercept) + 1)
+    return np.asarray(np.exp(intercept + x @ slopes.T) * np.sqrt(steps))
+
+
 def predict_scale_regression(
     model: ScaleRegression, inputs: Floats, levels: tuple[float, ...]
 ) -> Floats:
     """Quantiles (n, horizon, n_levels) of cumulative log returns from `scale_inputs` (n, 9)."""
-    x = _standardize(inputs, model.mean, model.std)
-    intercept, slopes = model.coefficients[:, 0], model.coefficients[:, 1:-1]
-    steps = np.arange(1, len(intercept) + 1)
-    scale = np.exp(intercept + x @ slopes.T) * np.sqrt(steps)
+    scale = predict_scale(model, inputs)
     degrees = LEAST_DEGREES + np.logaddexp(0.0, model.coefficients[:, -1])
     points = stdtrit(degrees[:, None], np.asarray(levels))
     return np.asarray(scale[:, :, None] * points)
@@ -160,7 +167,8 @@ def negative_log_likelihood(
     slopes, raw = parameters[1:-1], parameters[-1]
     log_scale = parameters[0] + x @ slopes
     degrees = LEAST_DEGREES + np.logaddexp(0.0, raw)
-    z2 = np.square(y * np.exp(-log_scale))
+    # A day without any return would let the scale go to zero; see LEAST_VARIANCE.
+    z2 = (np.square(y) + LEAST_VARIANCE) * np.exp(-2 * log_scale)
     tail = np.log1p(z2 / degrees)
     constant = gammaln(degrees / 2) - gammaln((degrees + 1) / 2) + np.log(degrees * np.pi) / 2
     value = share @ (log_scale + (degrees + 1) / 2 * tail) + constant + RIDGE * slopes @ slopes
