@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import digamma, expit, gammaln, stdtrit
+from threadpoolctl import threadpool_limits
 
 from models.errors import InputError
 from models.learning.features import (
@@ -187,10 +188,12 @@ def negative_log_likelihood(
 
 
 def _maximize(first: Floats, x: Floats, y: Floats, weights: Floats) -> Floats:
-    found = minimize(
-        negative_log_likelihood, first, (x, y, weights), method="L-BFGS-B", jac=True,
-        options={"maxiter": 500, "ftol": 1e-10, "gtol": 1e-6},
-    )  # fmt: skip
+    # For a few numbers a step, handing them around between threads costs ten times the work.
+    with threadpool_limits(1, user_api="blas"):
+        found = minimize(
+            negative_log_likelihood, first, (x, y, weights), method="L-BFGS-B", jac=True,
+            options={"maxiter": 500, "ftol": 1e-10, "gtol": 1e-6},
+        )  # fmt: skip
     return np.asarray(found.x)
 
 
