@@ -1,4 +1,4 @@
-"""The daily retrain: from candles to a registered, judged model, its report and a forecast."""
+"""The daily retrain: from candles to a scored and registered model, its report and a forecast."""
 
 from __future__ import annotations
 

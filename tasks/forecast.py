@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -13,7 +14,7 @@ from models.config.flows import RetrainConfig
 from models.decisions.outlook import describe_age, describe_training, lacking_columns
 from models.errors import NoForecastError
 from models.forecasters.forecaster import Forecaster
-from models.forecasters.frame import tabulate_forecast
+from models.forecasters.frame import Forecast, tabulate_forecast
 from models.naming import model_name
 from models.records import OutlookRecord, SnapshotRecord
 from tasks.registry.aliases import find_champion
@@ -36,39 +37,43 @@ def forecast_with_champion(
     """Forecast from the snapshot's last candle with the champion, and enter it in the ledger.
 
     It is live only if that candle is the newest closed one, else catch-up. `trouble`: why there are
-    no newer candles. Raises InputError where there is no champion, its files are not whole, it
-    reads what the candles lack, or the newest candle is too old.
+    no newer candles. Raises InputError where no champion can forecast these candles.
     """
-    wanted = config.as_of or newest_closed
-    notes = describe_age(snapshot.source, snapshot.as_of, wanted, config.watch)
+    notes = describe_age(
+        snapshot.source, snapshot.as_of, config.as_of or newest_closed, config.watch
+    )
     notes += [f"The source failed: {trouble}."] if trouble else []
     name = model_name(config.symbol, snapshot.synthetic)
     candles = read_frame(snapshot.candles_path)
     champion, forecaster = _load_champion(connect(), name, candles)
-    number, trained_to = str(champion.version), dt.date.fromisoformat(champion.tags["as_of"])
-    notes += describe_training(number, trained_to, snapshot.as_of)
+    trained_to = dt.date.fromisoformat(champion.tags["as_of"])
+    notes += describe_training(str(champion.version), trained_to, snapshot.as_of)
     forecast = forecaster.predict(candles)
     facts = {
         "model": name,
-        "version": int(number),
+        "version": int(champion.version),
         "kind": "live" if snapshot.as_of == newest_closed else "catch-up",
         "issued_at": issued_at,
         "note": "; ".join(notes),
     }
     n_new = record_forecasts(ledger_rows(forecast, snapshot, facts))
-    table = tabulate_forecast(forecast, below_usd)
-    table["target_date"] = table["target_date"].dt.date.astype(str)
-    shown = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    shown = _table_rows(forecast, below_usd)
     create_table_artifact(shown, key=f"{name}-forecast", description=" ".join(notes))
     return OutlookRecord(
         model=name,
-        version=number,
+        version=str(champion.version),
         as_of=snapshot.as_of,
         kind=facts["kind"],
         notes=tuple(notes),
         rows=tuple(shown),
         n_new=n_new,
     )
+
+
+def _table_rows(forecast: Forecast, below_usd: float | None) -> list[dict[str, Any]]:
+    table = tabulate_forecast(forecast, below_usd)
+    table["target_date"] = table["target_date"].dt.date.astype(str)
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def _load_champion(

@@ -15,7 +15,7 @@ from tasks.storage.files import read_frame, whole_folder
 
 @stage("refit")
 def refit(holdout: ForecasterRecord, snapshot: SnapshotRecord, recipe: Recipe) -> ForecasterRecord:
-    """Refit the recipe on all candles, for serving; a reproduction stays as it was judged."""
+    """Refit the recipe on all candles, for serving; a reproduction keeps its holdout model."""
     if recipe.reproduction:
         forecaster, losses = load_forecaster(holdout.folder), holdout.losses
     else:

@@ -86,23 +86,26 @@ def _catch_up(
     rows: list[dict[str, Any]] = []
     for row in missed:
         day = candles["open_time"].iloc[row].date()
-        then = champion_at(outlook.model, next_midnight(day)) or outlook.version
-        version, forecaster = load(then)
+        version, forecaster = load(
+            champion_at(outlook.model, next_midnight(day)) or outlook.version
+        )
         if lacking_columns(forecaster.columns, candles.columns):
             version, forecaster = load(outlook.version)
-        trained_to = dt.date.fromisoformat(version.tags["as_of"])
-        notes = ["Caught up later.", *describe_training(str(version.version), trained_to, day)]
-        facts = {
-            "model": outlook.model,
-            "version": int(version.version),
-            "kind": "catch-up",
-            "issued_at": now,
-            "note": " ".join(notes),
-        }
         forecast = forecaster.predict(candles, range(row, row + 1))
-        rows += ledger_rows(forecast, snapshot, facts)
+        rows += ledger_rows(forecast, snapshot, _facts(version, day, now))
     record_forecasts(rows)
     return len(missed)
+
+
+def _facts(version: ModelVersion, day: dt.date, now: dt.datetime) -> dict[str, Any]:
+    number, trained_to = str(version.version), dt.date.fromisoformat(version.tags["as_of"])
+    return {
+        "model": version.name,
+        "version": int(number),
+        "kind": "catch-up",
+        "issued_at": now,
+        "note": " ".join(["Caught up later.", *describe_training(number, trained_to, day)]),
+    }
 
 
 def _watch(

@@ -64,7 +64,7 @@ def show_model(
     synthetic: SyntheticOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one version: where it comes from, how it was judged, when it served."""
+    """Show one version: where it comes from, its scores, when it served."""
     client, name = _open(symbol, synthetic)
     from tasks.registry.facts import show_facts
 

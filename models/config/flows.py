@@ -23,7 +23,7 @@ def _with_exogenous(recipe: Recipe, series: tuple[Exogenous, ...]) -> Recipe:
 
 
 class RetrainConfig(Reading):
-    """One retrain: where candles come from, what is trained, how it is judged."""
+    """One retrain: where candles come from, what is trained, how it is scored."""
 
     as_of: dt.date | None = None
     """UTC day of the newest candle that may be used; empty: the day before the scheduled start."""

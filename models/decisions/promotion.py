@@ -1,6 +1,6 @@
 """The decision about a challenger: promote, refresh, keep or reject, with reasons.
 
-What is judged is the holdout model, the same recipe trained before the test days and purged by the
+What is scored is the holdout model: the same recipe, trained before the test days and purged by the
 horizon; see models/scoring/promotion.py.
 """
 
@@ -26,7 +26,7 @@ class _Frozen(BaseModel):
 
 
 class Challenger(_Frozen):
-    """What the judged origins say about a new version.
+    """What the last test origins say about a new version.
 
     `crps_bp` and `naive_crps_bp` are means over origins and steps; `inside_90` counts the next
     days, of `n_days`, that fell inside the 90 % band.
@@ -216,7 +216,7 @@ def _decide_refresh(
     step = f"the recipe of version {champion.version} on data to {challenger.as_of}"
     ours, theirs = champion.challenger_crps_bp, champion.crps_bp
     if ours is None or theirs is None:
-        compared = "no judged origin shared with its predecessor"
+        compared = "no test origin shared with its predecessor"
     else:
         compared = f"CRPS {ours:.2f} bp, its predecessor's {theirs:.2f} bp {_on(champion)}"
         if not ours <= theirs * (1 + policy.refresh_margin):
@@ -229,7 +229,7 @@ def _decide_refresh(
 def _decide_promotion(challenger: Challenger, champion: Champion, policy: Promotion) -> Decision:
     ours, theirs, p = champion.challenger_crps_bp, champion.crps_bp, champion.dm_p
     if ours is None or theirs is None:
-        reason = f"no judged origin shared with version {champion.version}"
+        reason = f"no test origin shared with version {champion.version}"
         return Decision(action="keep", reasons=(reason,))
     compared = f"CRPS {ours:.2f} bp, version {champion.version}'s {theirs:.2f} bp {_on(champion)}"
     if not ours < theirs:
