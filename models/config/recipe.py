@@ -24,6 +24,8 @@ DEFAULT_FEATURES = (
     "relative_garman_klass_mean",
     "distance_from_mean",
     "log_volume_ratio",
+)
+WEEKDAY_FEATURES = (
     "next_is_monday",
     "next_is_tuesday",
     "next_is_wednesday",
@@ -34,13 +36,20 @@ DEFAULT_FEATURES = (
 )
 DEFAULT_LEVELS = (0.025, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.975)
 
+ALONE: dict[str, Any] = {
+    "blend": 0.0,
+    "target": "standardized_return",
+    "features": (*DEFAULT_FEATURES, *WEEKDAY_FEATURES),
+}
+"""A network that does without the regression, and so must learn the weekdays itself."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    "rnn": {"cell": "rnn", "blend": 0.0},
-    "lstm": {"cell": "lstm", "blend": 0.0},
-    "gru": {"cell": "gru", "blend": 0.0},
-    "bilstm": {"cell": "bilstm", "blend": 0.0},
-    "bigru": {"cell": "bigru", "blend": 0.0},
+    "rnn": {"cell": "rnn", **ALONE},
+    "lstm": {"cell": "lstm", **ALONE},
+    "gru": {"cell": "gru", **ALONE},
+    "bilstm": {"cell": "bilstm", **ALONE},
+    "bigru": {"cell": "bigru", **ALONE},
     "assignment": {
         "cell": "lstm",
         "units": 200,
@@ -135,8 +144,9 @@ class Recipe(Frozen):
     econometric: Literal["scale_regression", "egarch"] = "scale_regression"
     """What the network is blended with, fitted on 20 years at most: the scale regression, or
     EGARCH, as versions of earlier releases are."""
-    target: Target = "standardized_return"
-    """What is learned: cumulative log return, over EWMA volatility times √step or plain; price."""
+    target: Target = "rescaled_return"
+    """What is learned: cumulative log return over the scale regression's scale, over EWMA
+    volatility times √step, or plain; or the price."""
     features: tuple[str, ...] = DEFAULT_FEATURES
     """Inputs by name, in order; those that the candles cannot give are left out and named."""
     scaler: Literal["standard", "minmax"] = "standard"
