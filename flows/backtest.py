@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
 from prefect import flow, get_run_logger
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
-from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
-from flows.worker import prepare_worker
 from models.config.flows import BacktestConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
-from models.errors import InputError
 from models.records import FoldRecord, PlanRecord, seconds_by_model, seconds_by_stage
 from models.reporting.summaries import BacktestSummary, summarize_backtest
 from tasks.compare import compare
@@ -25,8 +20,6 @@ from tasks.snapshot import snapshot
 from tasks.storage.files import discarded_after
 from tasks.storage.home import check_home
 from tasks.validate import validate
-
-Runner = Literal["processes", "dask"]
 
 
 @flow(name="backtest", flow_run_name="backtest-{config.source}")
@@ -64,28 +57,3 @@ def forecast_folds(planned: PlanRecord) -> list[FoldRecord]:
         line = f"fold      {done.seconds:5.1f} s  {done}"
         get_run_logger().info(line, extra={"stage": "fold"})
     return [future.result() for future in futures]
-
-
-def make_runner(kind: Runner, jobs: int, address: str | None) -> TaskRunner[Any]:
-    """Build the task runner: spawned processes on this machine, or Dask, here or at an address.
-
-    Scheduler and workers at an address must have been started with `--preload flows.worker`.
-    """
-    if kind == "processes":
-        return ProcessPoolTaskRunner(max_workers=jobs, initializer=prepare_worker)
-    try:
-        from prefect_dask.task_runners import DaskTaskRunner
-    except ImportError as error:
-        raise InputError(
-            "--runner dask: prefect-dask is not installed; pip install 'btc-daily[dask]'"
-        ) from error
-    cluster = {
-        "n_workers": jobs,
-        "threads_per_worker": 1,
-        "dashboard_address": None,
-        "preload": "flows.worker",
-    }
-    dask: TaskRunner[Any] = DaskTaskRunner(
-        **({"address": address} if address else {"cluster_kwargs": cluster})
-    )
-    return dask

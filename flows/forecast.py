@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import cast
 
 from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.closing import forecast_and_score
 from flows.retrain import retrain
+from flows.symbols import run_each
 from models.config.flows import RetrainConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
 from models.errors import InputError, ServiceError, SourceError
 from models.naming import model_name
 from models.records import SnapshotRecord
-from models.reporting.summaries import ForecastSummary, Refused, RetrainSummary, Skipped
+from models.reporting.summaries import (
+    ForecastSummary,
+    Refused,
+    RetrainSummary,
+    Skipped,
+    SymbolsSummary,
+)
 from tasks.ingest import ingest
 from tasks.preflight import check_request
 from tasks.snapshot import snapshot
@@ -24,15 +32,17 @@ from tasks.storage.snapshots import find_newest_snapshot
 from tasks.validate import validate
 
 
-@flow(name="forecast", flow_run_name="forecast-{config.source}")
+@flow(name="forecast", flow_run_name="forecast-{config.subject}-{config.source}")
 def forecast(
     config: RetrainConfig = RetrainConfig(),  # noqa: B008
     below_usd: float | None = None,
-) -> ForecastSummary | Skipped:
+) -> ForecastSummary | Skipped | SymbolsSummary:
     """Forecast from the newest candle with the champion, and score what was forecast before.
 
     With `watch.retrain_on_drift` a new alarm starts a retrain, after the forecast is made.
     """
+    if config.symbols:
+        return run_each("flows.forecast:forecast", config, below_usd=below_usd)
     check_request(config)
     scheduled = flow_run.scheduled_start_time
     newest_closed = newest_closed_day(scheduled)
@@ -71,6 +81,7 @@ def retrain_on_drift(
     """
     reason = f"drift: {'; '.join(alarms)}"
     try:
-        return retrain(config.model_copy(update={"as_of": as_of, "reason": reason}))
+        done = retrain(config.model_copy(update={"as_of": as_of, "reason": reason}))
+        return cast("RetrainSummary | Skipped", done)  # The config here is of one symbol.
     except (InputError, ServiceError) as error:
         return Refused(refused=str(error))

@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.closing import forecast_and_score
+from flows.symbols import run_each
 from models.config.flows import RetrainConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
 from models.errors import NoForecastError
@@ -23,6 +24,7 @@ from models.reporting.summaries import (
     Refused,
     RetrainSummary,
     Skipped,
+    SymbolsSummary,
     with_aliases,
     with_forecast,
 )
@@ -45,13 +47,17 @@ from tasks.validate import validate
 from tasks.window import window
 
 
-@flow(name="retrain", flow_run_name="retrain-{config.source}-{config.recipe.cell}")
-def retrain(config: RetrainConfig = RetrainConfig()) -> RetrainSummary | Skipped:  # noqa: B008
+@flow(name="retrain", flow_run_name="retrain-{config.subject}-{config.source}-{config.recipe.cell}")
+def retrain(
+    config: RetrainConfig = RetrainConfig(),  # noqa: B008
+) -> RetrainSummary | Skipped | SymbolsSummary:
     """Retrain on the candles up to the newest closed one and return the run's summary.
 
     A retrain that was done before is not done again, one that was cut off is finished. While
     another one of the symbol is at work, this one says so (`skipped`) and ends.
     """
+    if config.symbols:
+        return run_each("flows.retrain:retrain", config)
     check_request(config)
     scheduled = flow_run.scheduled_start_time
     newest_closed = newest_closed_day(scheduled)

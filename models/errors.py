@@ -1,5 +1,9 @@
 """Errors that are told in one line: the user's to mend, or a source's."""
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class InputError(ValueError):
     """Something given by the user cannot be used.
@@ -22,6 +26,21 @@ class ServiceError(RuntimeError):
     The message is one line that names the service and what came. Trying again later may help; the
     command line prints it without a traceback and exits with 1.
     """
+
+
+class SymbolsError(ServiceError):
+    """Some of the symbols of a run failed; the others are done.
+
+    `summary` holds what each of the others returned (`symbols`) and why each of these failed
+    (`failed`).
+    """
+
+    def __init__(self, message: str, summary: Any) -> None:
+        super().__init__(message, summary)
+        self.summary = summary
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class SourceError(ServiceError):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from models.config.data import SYMBOL, SYMBOL_LENGTH
 from models.config.recipe import REPRODUCTION_LABEL
+from models.errors import InputError
 
 if TYPE_CHECKING:
     from models.scoring.holdout import Evaluation
@@ -13,9 +16,15 @@ if TYPE_CHECKING:
 def model_name(symbol: str, synthetic: bool) -> str:
     """Name of the experiment and the registered model: BTC/USD gives btc-usd.
 
-    Generated candles have a name of their own, so that they never mix with real ones.
+    A derivative's BTC/USDT:USDT gives btc-usdt--usdt. Generated candles have a name of their own,
+    so that they never mix with real ones. Raises InputError for what is no symbol, since the name
+    becomes a part of paths and queries.
     """
-    name = symbol.lower().replace("/", "-")
+    if not (
+        len(symbol) <= SYMBOL_LENGTH and symbol.isascii() and re.fullmatch(SYMBOL, symbol.upper())
+    ):
+        raise InputError(f"symbol: expected BASE/QUOTE such as BTC/USD, received {symbol[:80]!r}")
+    name = symbol.lower().replace("/", "-").replace(":", "--")
     return f"{name}-synthetic" if synthetic else name
 
 

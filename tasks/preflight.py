@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+from http import HTTPStatus
+
+import httpx
+from prefect import get_client
+from prefect.settings import PREFECT_API_URL
 
 from models.config.flows import RetrainConfig
 from models.data.candles import COLUMNS
+from models.errors import InputError
 from models.learning.features import usable_features
 from tasks.registry.connection import check_tracking
 from tasks.sources import fetch_candles, is_exchange, is_synthetic
@@ -27,3 +34,25 @@ def check_request(config: RetrainConfig) -> None:
         read_series(series)
     check_home()
     check_tracking()
+
+
+def check_prefect() -> None:
+    """Raise InputError unless the Prefect server, if one is named, answers and knows the user."""
+    api_url = PREFECT_API_URL.value()
+    if not api_url:
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            client.api_version()
+    except httpx.HTTPError as error:
+        status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
+        shown = re.sub(r"://[^/]*@", "://", api_url)
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise InputError(
+                f"PREFECT_API_URL: the server at {shown} does not know this user; set "
+                "PREFECT_API_AUTH_STRING to name:password"
+            ) from error
+        raise InputError(
+            f"PREFECT_API_URL: no Prefect server answers at {shown} ({type(error).__name__}); "
+            "start it with `prefect server start`, or unset the variable"
+        ) from error

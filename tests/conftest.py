@@ -3,7 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,13 @@ import pytest
 # Before the first import of Prefect, MLflow or TensorFlow, and gone when the tests end.
 _state = tempfile.TemporaryDirectory(prefix="btc-daily-tests-", ignore_cleanup_errors=True)
 os.environ |= {"BTC_HOME": _state.name, "PREFECT_HOME": f"{_state.name}/prefect"}
-for _name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_PROFILE", "BTC_STORE"):
+for _name in (
+    "MLFLOW_TRACKING_URI",
+    "PREFECT_API_URL",
+    "PREFECT_PROFILE",
+    "BTC_STORE",
+    "BTC_DATABASE_URL",
+):
     os.environ.pop(_name, None)
 
 from tasks.storage.home import prepare_environment  # noqa: E402
@@ -36,6 +42,7 @@ from models.records import CandlesRecord, ScaledRecord, SnapshotRecord  # noqa: 
 from tasks.scale import read_scaled, scale  # noqa: E402
 from tasks.storage.files import write_frame  # noqa: E402
 from tasks.window import window  # noqa: E402
+from tests.servers import postgres_server  # noqa: E402
 
 LAST_DAY = dt.date(2024, 12, 31)
 
@@ -46,6 +53,18 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BTC_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Address of a PostgreSQL server, started for the session from the system's packages."""
+    with postgres_server() as url:
+        if url is None:
+            message = "PostgreSQL is not installed (initdb, pg_ctl): apt-get install postgresql"
+            if os.environ.get("CI"):
+                pytest.fail(message)
+            pytest.skip(message)
+        yield url
 
 
 @pytest.fixture

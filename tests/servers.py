@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,3 +129,42 @@ def btc(
         text=True,
         timeout=timeout,
     )
+
+
+@contextmanager
+def postgres_server() -> Iterator[str | None]:
+    """A PostgreSQL server from the system's packages; gives its address, or None without one."""
+    found = _find_postgres()
+    if found is None:
+        yield None
+        return
+    # Not in pytest's folders, which are closed to the user that the server runs as.
+    folder = Path(tempfile.mkdtemp(prefix="btc-daily-postgres-"))
+    prefix: list[str] = []
+    if os.geteuid() == 0:
+        # The server refuses to run as root.
+        prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        shutil.chown(folder, "nobody", "nogroup")
+    port, data = free_port(), folder / "data"
+
+    def call(*command: str) -> None:
+        done = subprocess.run(
+            [*prefix, *command], cwd=folder, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    call(f"{found}/initdb", "-D", str(data), "-U", "btc", "--auth=trust", "--no-sync")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    call(f"{found}/pg_ctl", "-D", str(data), "-w", "-l", f"{folder}/log", "-o", options, "start")
+    try:
+        yield f"postgresql://btc@127.0.0.1:{port}/postgres"
+    finally:
+        call(f"{found}/pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def _find_postgres() -> Path | None:
+    on_path = shutil.which("initdb")
+    candidates = [Path(on_path).resolve().parent] if on_path else []
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((path for path in candidates if (path / "pg_ctl").exists()), None)

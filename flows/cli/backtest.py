@@ -100,7 +100,7 @@ def backtest(
     prepare_environment()
     with flow_imports():
         from flows.backtest import backtest as flow
-        from flows.backtest import make_runner
+        from flows.runners import make_runner
         from tasks.registry.connection import ui_command
     show_stages()
     logging.getLogger("prefect.flow_runs").addHandler(StageLines())

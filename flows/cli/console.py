@@ -76,7 +76,8 @@ def settle_source(config: RetrainConfig) -> tuple[RetrainConfig, str]:
         return config, ""
     from tasks.sources.auto import resolve_auto
 
-    source, note = resolve_auto(config.source, config.symbol, config.ingestion, as_of)
+    symbol = config.symbols[0] if config.symbols else config.symbol
+    source, note = resolve_auto(config.source, symbol, config.ingestion, as_of)
     return config.model_copy(update={"source": source}), note
 
 
@@ -85,8 +86,10 @@ def settle_request(config: RetrainConfig) -> tuple[RetrainConfig, str]:
     settled, note = settle_source(config)
     prepare_environment()
     with hushed_imports():
-        from tasks.preflight import check_request
-    check_request(settled)
+        from tasks.preflight import check_prefect, check_request
+    check_prefect()
+    if not settled.symbols:  # Of several, each is checked by its own run: one may fail alone.
+        check_request(settled)
     return settled, note
 
 

@@ -9,19 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.options import (
+    AskedSymbolsOption,
     AsOfOption,
     ConfigOption,
     DateOrderOption,
     ExogenousOption,
     JsonFileOption,
     JsonOption,
+    OneSymbolOption,
     SetOption,
     SourceOption,
     SymbolOption,
     SyntheticOption,
     check_writable,
     make_request,
-    write_json,
 )
 from models.errors import InputError
 
@@ -34,6 +35,7 @@ ledger_app = typer.Typer(
 
 def forecast(
     source: SourceOption = None,
+    symbols: AskedSymbolsOption = None,
     as_of: AsOfOption = None,
     exogenous: ExogenousOption = None,
     date_order: DateOrderOption = None,
@@ -50,29 +52,28 @@ def forecast(
     """Forecast the next days with the champion, and score what was forecast before."""
     options = {
         "source": source,
+        "symbols": symbols,
         "as_of": as_of,
         "exogenous": exogenous,
         "date_order": date_order,
     }
     asked = make_request(options, config, assignments)
+    if csv_file and asked.symbols:
+        raise InputError("--csv: the table of one symbol; --json holds those of several")
     for option, path in (("--json", json_file), ("--csv", csv_file)):
         check_writable(option, path)
     from flows.cli.console import flow_imports, print_forecast, settle_request, show_stages
+    from flows.cli.symbols import run_flow
 
     checked, note = settle_request(asked)
     with flow_imports():
         import pandas as pd
 
         from flows.forecast import forecast as flow
-        from models.reporting.summaries import Skipped
         from tasks.storage.files import write_text
     show_stages()
-    summary = flow(checked, below)
-    write_json(summary, json_file)
-    if note:
-        print(f"\n{note}")
-    if isinstance(summary, Skipped):
-        print(summary.skipped)
+    summary = run_flow(lambda: flow(checked, below), json_file, note)
+    if summary is None:
         return
     if csv_file:
         write_text(pd.DataFrame(summary.rows).to_csv(index=False), csv_file)
@@ -82,14 +83,21 @@ def forecast(
 @ledger_app.callback()
 def show_ledger(
     context: typer.Context,
-    symbol: SymbolOption = "BTC/USD",
+    symbol: OneSymbolOption = "",
     synthetic: SyntheticOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how good the live forecasts were."""
+    """Show how good the live forecasts were; of several symbols a line each."""
     if context.invoked_subcommand:
         return
-    name, rows = _read(symbol, synthetic)
+    from models.naming import model_name
+
+    names = names_in_ledger(synthetic)
+    if not symbol and len(names) > 1:
+        show_overview(names, as_json)
+        return
+    name = names[0] if names and not symbol else model_name(symbol or "BTC/USD", synthetic)
+    rows = _read(name)
     from models.scoring.ledger import summarize_record
     from tasks.storage.ledger import read_alarms
 
@@ -114,7 +122,9 @@ def export_ledger(
     if file.suffix not in (".parquet", ".csv"):
         raise InputError(f"{file}: expected a file that ends in .parquet or .csv")
     check_writable("ledger export", file)
-    _, rows = _read(symbol, synthetic)
+    from models.naming import model_name
+
+    rows = _read(model_name(symbol, synthetic))
     from tasks.storage.files import write_frame, write_text
 
     if file.suffix == ".csv":
@@ -124,20 +134,35 @@ def export_ledger(
     print(f"{len(rows):,} rows in {file}")
 
 
-def _read(symbol: str, synthetic: bool) -> tuple[str, Any]:
-    """A model's name and its ledger rows; raises InputError that names the models there are."""
-    from models.naming import model_name
-    from tasks.storage.home import check_home
+def names_in_ledger(synthetic: bool) -> list[str]:
+    """The models with forecasts in the ledger, of generated candles or of real ones."""
+    from tasks.storage.ledger import known_models
+
+    return [name for name in known_models() if name.endswith("-synthetic") == synthetic]
+
+
+def _read(name: str) -> Any:
+    """A model's ledger rows; raises InputError that names the models there are."""
     from tasks.storage.ledger import known_models, read_ledger
 
-    check_home()
-    name = model_name(symbol, synthetic)
     rows = read_ledger(name)
     if rows.empty:
         known = ", ".join(known_models()) or "none yet"
         hint = "; add --synthetic" if f"{name}-synthetic" in known else "; run `btc forecast`"
         raise InputError(f"the ledger has no forecast of {name} (it has: {known}){hint}")
-    return name, rows
+    return rows
+
+
+def show_overview(names: list[str], as_json: bool) -> None:
+    """One line for each of several models: its record, and its newest forecast of the next day."""
+    from flows.cli.symbols import print_lines
+    from models.scoring.ledger import summarize_line
+
+    lines = [{"model": name, **summarize_line(_read(name))} for name in names]
+    if as_json:
+        print(json.dumps(lines, indent=2))
+        return
+    print_lines(lines)
 
 
 def _print_record(name: str, summary: dict[str, Any]) -> None:

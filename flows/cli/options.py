@@ -52,6 +52,15 @@ JsonFileOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 SymbolOption = Annotated[str, typer.Option(help="What is forecast, as BASE/QUOTE.")]
+AskedSymbolsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--symbols", help="What is forecast: BTC/USD, or several with commas between them."
+    ),
+]
+OneSymbolOption = Annotated[
+    str, typer.Option("--symbol", help="What is forecast, as BASE/QUOTE; default: all there are.")
+]
 SyntheticOption = Annotated[
     bool, typer.Option("--synthetic", help="The models of the SYNTHETIC sample.")
 ]
@@ -73,6 +82,9 @@ def make_request(
 
     values = read_config(file) if file else {}
     given = {key: value for key, value in options.items() if value is not None}
+    if "symbols" in given:
+        names = split_names(given.pop("symbols"))
+        given |= {"symbol": names[0]} if len(names) == 1 else {"symbols": list(names)}
     if "exogenous" in given:
         given["exogenous"] = parse_exogenous(given["exogenous"])
     return make_config({**(defaults or {}), **values, **given}, assignments or [])

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.options import JsonOption, SymbolOption, SyntheticOption, WhyOption
+from flows.cli.options import JsonOption, OneSymbolOption, SymbolOption, SyntheticOption, WhyOption
 
 models_app = typer.Typer(
     help="List the versions with scores, decisions and aliases, or show one.",
@@ -20,21 +20,28 @@ models_app = typer.Typer(
 @models_app.callback()
 def list_models(
     context: typer.Context,
-    symbol: SymbolOption = "BTC/USD",
+    symbol: OneSymbolOption = "",
     synthetic: SyntheticOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List every version with its scores, decision and aliases."""
+    """List every version with its scores, decision and aliases; of several symbols a line each."""
     if context.invoked_subcommand:
+        return
+    from flows.cli.ledger import names_in_ledger, show_overview
+
+    names = [] if symbol else names_in_ledger(synthetic)
+    if len(names) > 1:
+        show_overview(names, as_json)
         return
     from rich.console import Console
     from rich.table import Table
 
-    client, name = _open(symbol, synthetic)
+    client, name = _open(symbol or "BTC/USD", synthetic)
     from tasks.registry.aliases import pin_reason
     from tasks.registry.facts import list_facts
     from tasks.registry.versions import say_where_to_look
 
+    name = names[0] if names else name
     facts = list_facts(client, name)
     if as_json:
         print(json.dumps(facts, indent=2))

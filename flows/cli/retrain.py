@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.options import (
+    AskedSymbolsOption,
     AsOfOption,
     ConfigOption,
     DateOrderOption,
@@ -17,12 +18,12 @@ from flows.cli.options import (
     SourceOption,
     check_writable,
     make_request,
-    write_json,
 )
 
 
 def retrain(
     source: SourceOption = None,
+    symbols: AskedSymbolsOption = None,
     as_of: AsOfOption = None,
     cell: Annotated[
         str | None, typer.Option(help="Recurrent cell: rnn, lstm, gru, bilstm or bigru.")
@@ -40,6 +41,7 @@ def retrain(
     """Retrain on all candles up to a day: judge, register and report the new model."""
     options = {
         "source": source,
+        "symbols": symbols,
         "as_of": as_of,
         "cell": cell,
         "preset": preset,
@@ -56,6 +58,7 @@ def retrain(
         settle_request,
         show_stages,
     )
+    from flows.cli.symbols import run_flow
 
     # Before TensorFlow is loaded and a Prefect server started; the flow checks the day again.
     checked, note = settle_request(asked)
@@ -63,15 +66,10 @@ def retrain(
         from flows.retrain import retrain as flow
         from models.naming import run_labels
         from models.reporting.pages import metrics_table
-        from models.reporting.summaries import Skipped
         from tasks.registry.connection import ui_command
     show_stages()
-    summary = flow(checked)
-    write_json(summary, json_file)
-    if note:
-        print(f"\n{note}")
-    if isinstance(summary, Skipped):
-        print(summary.skipped)
+    summary = run_flow(lambda: flow(checked), json_file, note)
+    if summary is None:
         return
     notes = run_labels(summary.synthetic, summary.reproduction)
     print_summary(summary, metrics_table(summary), notes, ui_command())

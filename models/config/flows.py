@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from models.config.base import nearest
-from models.config.data import Exogenous, Reading
+from models.config.base import Frozen, nearest, shorten
+from models.config.data import SYMBOL, SYMBOL_LENGTH, Exogenous, Reading
 from models.config.judging import Judging, Promotion, Watch
 from models.config.recipe import PRESETS, Recipe
 
@@ -22,9 +22,23 @@ def _with_exogenous(recipe: Recipe, series: tuple[Exogenous, ...]) -> Recipe:
     return recipe.model_copy(update={"features": (*recipe.features, *new)})
 
 
+class FanOut(Frozen):
+    """Where the symbols of a run are worked on."""
+
+    jobs: int = Field(1, ge=1, le=1000)
+    """Processes, one symbol each; 1: one symbol after the other, in the process of the run."""
+    dask: bool = False
+    """Whether the processes are Dask's, on this machine, rather than plain ones."""
+    dask_address: str = Field("", max_length=300)
+    """Address of a running Dask scheduler, whose workers are used in place of processes here."""
+
+
 class RetrainConfig(Reading):
     """One retrain: where candles come from, what is trained, how it is scored."""
 
+    symbols: tuple[Annotated[str, Field(pattern=SYMBOL, max_length=SYMBOL_LENGTH)], ...] = ()
+    """Several symbols, each with a run, model, ledger and report of its own; empty: `symbol`."""
+    fan_out: FanOut = FanOut()
     as_of: dt.date | None = None
     """UTC day of the newest candle that may be used; empty: the day before the scheduled start."""
     reason: str = Field("", max_length=2000)
@@ -33,6 +47,24 @@ class RetrainConfig(Reading):
     judging: Judging = Judging()
     promotion: Promotion = Promotion()
     watch: Watch = Watch()
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"expected every symbol once, received {shorten(list(value))}")
+        return value
+
+    @property
+    def subject(self) -> str:
+        """What the run is about, for its name: a symbol, or how many."""
+        return f"{len(self.symbols)} symbols" if self.symbols else self.symbol
+
+    def for_symbol(self, symbol: str) -> Self:
+        """The same for one symbol; {base} and {quote} in the source become its parts."""
+        base, _, quote = symbol.partition("/")
+        source = self.source.replace("{base}", base).replace("{quote}", quote.partition(":")[0])
+        return self.model_copy(update={"symbol": symbol, "symbols": (), "source": source})
 
     @field_validator("recipe")
     @classmethod

@@ -1,17 +1,15 @@
 """What the flows return, for people's reports and as JSON for machines.
 
-The JSON is described in docs/summaries.schema.json, which `describe_summaries` makes.
+The JSON is described in docs/summaries.schema.json, which models/reporting/schema.py makes.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.json_schema import models_json_schema
 
 from models.config.flows import BacktestConfig, RetrainConfig
 from models.decisions.promotion import Decision
@@ -154,6 +152,15 @@ class RetrainSummary(Summary):
     done_before: bool = False
     """Whether the same retrain was done before and only its forecast was made now."""
     forecast: ForecastSummary | Refused | None = None
+
+
+class SymbolsSummary(Summary):
+    """Several symbols in one run."""
+
+    symbols: dict[str, RetrainSummary | ForecastSummary | Skipped]
+    """What each of them returned that did not fail."""
+    failed: dict[str, str]
+    """Why each of the others failed."""
 
 
 class PairTest(_Frozen):
@@ -328,15 +335,6 @@ def with_forecast(summary: RetrainSummary, forecast: ForecastSummary | Refused) 
 def add_seconds(summary: RetrainSummary, **seconds: float) -> RetrainSummary:
     """The summary with the seconds of more stages."""
     return summary.model_copy(update={"seconds": summary.seconds | seconds})
-
-
-def describe_summaries() -> str:
-    """JSON schema of what the flows return, as the text of docs/summaries.schema.json."""
-    kinds = (RetrainSummary, ForecastSummary, BacktestSummary, Skipped)
-    _, schema = models_json_schema([(kind, "serialization") for kind in kinds], by_alias=True)
-    either = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds]
-    named = {"title": "What btc-daily writes with --json", "anyOf": either} | schema
-    return json.dumps(named, indent=2) + "\n"
 
 
 ForecastSummary.model_rebuild()

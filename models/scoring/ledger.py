@@ -180,6 +180,33 @@ def summarize_record(rows: pd.DataFrame) -> dict[str, Any]:
     return summary | {"verdict": _verdict(summary)}
 
 
+def summarize_line(rows: pd.DataFrame) -> dict[str, Any]:
+    """The record of one model in a line, and its newest forecast of the next day, in USD.
+
+    `rows`: its ledger rows, at least one, with their scores. `verdict` is the word that the
+    record's verdict begins with; `skill`, `low_90` and `high_90` may be None.
+    """
+    record = summarize_record(rows)
+    naive = record["references"]["naive"]
+    newest = rows.sort_values(["as_of", "issued_at", "step"])
+    newest = newest[newest["as_of"] == newest["as_of"].iloc[-1]]
+    row = newest[newest["step"] == newest["step"].min()].iloc[-1]
+    levels = [float(level) for level in json.loads(row["levels"])]
+    prices = row["close_origin"] * np.exp(np.sort(json.loads(row["quantiles"])))
+    ends = find_band(0.9, levels)
+    return {
+        "symbol": row["symbol"],
+        "verdict": record["verdict"].partition(":")[0],
+        "days_scored": record["days_scored"],
+        "skill": naive["skill"] if naive else None,
+        "version": int(row["version"]),
+        "day": _day(row["target_date"]),
+        "median": float(prices[levels.index(0.5)]),
+        "low_90": float(prices[ends[0]]) if ends else None,
+        "high_90": float(prices[ends[1]]) if ends else None,
+    }
+
+
 def _coverage(inside: pd.Series) -> dict[str, Any] | None:
     known = inside.dropna().astype(bool)
     if known.empty:

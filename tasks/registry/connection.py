@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,24 +28,44 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
 
 
+def shown_uri() -> str:
+    """The address of MLflow without a password."""
+    return re.sub(r"://[^/]*@", "://", tracking_uri())
+
+
 def ui_command() -> str:
     """Return what to type, or to open, to see the runs."""
-    uri = tracking_uri()
+    uri = shown_uri()
     return f"open {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
 
 
 def check_tracking() -> None:
-    """Raise InputError unless the tracking server, if one is named, answers within five seconds."""
-    uri = tracking_uri()
-    if not uri.startswith("http"):
+    """Raise InputError unless the tracking server, if one is named, answers within five seconds.
+
+    It must also know the user of MLFLOW_TRACKING_USERNAME, where it asks for one.
+    """
+    if not tracking_uri().startswith("http"):
         return
+    address = f"{tracking_uri().rstrip('/')}/version"
     try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS).raise_for_status()
+        answer = requests.get(address, auth=_credentials(), timeout=ANSWER_SECONDS)
+        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise InputError(
+                f"MLFLOW_TRACKING_URI: the server at {shown_uri()} does not know this user; set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            )
+        answer.raise_for_status()
     except requests.RequestException as error:
         raise InputError(
-            f"MLFLOW_TRACKING_URI: no MLflow server answers at {uri} ({type(error).__name__}); "
-            "start it with `mlflow server`, or unset the variable to keep runs in BTC_HOME"
+            f"MLFLOW_TRACKING_URI: no MLflow server answers at {shown_uri()} "
+            f"({type(error).__name__}); start it with `mlflow server`, or unset the variable to "
+            "keep runs in BTC_HOME"
         ) from error
+
+
+def _credentials() -> tuple[str, str] | None:
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    return (user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user else None
 
 
 def connect() -> MlflowClient:
@@ -66,7 +88,7 @@ def told_in_one_line() -> Iterator[None]:
     except MlflowException as error:
         reason = " ".join(str(error).split())[:200]
         raise RegistryError(
-            f"MLflow at {tracking_uri()} failed in the middle of the run ({reason}); what was done "
+            f"MLflow at {shown_uri()} failed in the middle of the run ({reason}); what was done "
             "before stands, run again to finish"
         ) from error
 
@@ -77,13 +99,18 @@ def find_experiment(client: MlflowClient, name: str) -> str:
     if found is not None:
         return str(found.experiment_id)
     # A server knows where its artifacts go; without one they stay in the folder of all state.
-    own = tracking_uri().startswith("sqlite")
+    own = not tracking_uri().startswith("http")
     location = (home() / "mlartifacts" / name).as_uri() if own else None
     return str(client.create_experiment(name, artifact_location=location))
 
 
 def code_version() -> str:
-    """Return the commit of the running code, '-dirty' if changed; without git, the version."""
+    """Return the commit of the running code, '-dirty' if changed; without git, the version.
+
+    An image, which has no git, is told its commit when it is built: BTC_CODE_VERSION.
+    """
+    if told := os.environ.get("BTC_CODE_VERSION"):
+        return told
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     root = Path(__file__).parent.parent
     try:

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from models.reporting.schema import describe_summaries
 from models.reporting.summaries import (
     Refused,
     RetrainSummary,
     Skipped,
-    describe_summaries,
     with_forecast,
 )
 from tests.models.reporting.test_pages import facts, summary  # noqa: F401
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "summaries.schema.json"
-MAKE = "from models.reporting.summaries import describe_summaries as d; print(d(), end='')"
+MAKE = "from models.reporting.schema import describe_summaries as d; print(d(), end='')"
 
 
 def test_the_schema_in_the_docs_is_that_of_the_code() -> None:

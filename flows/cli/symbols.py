@@ -1,0 +1,115 @@
+"""How a command runs its flow, and what it shows of several symbols: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.cli.options import write_json
+from models.errors import SymbolsError
+from models.reporting.summaries import (
+    ForecastSummary,
+    Refused,
+    RetrainSummary,
+    Skipped,
+    SymbolsSummary,
+)
+
+S = TypeVar("S", RetrainSummary, ForecastSummary)
+
+
+def run_flow(
+    flow: Callable[[], S | Skipped | SymbolsSummary], json_file: Path | None, note: str
+) -> S | None:
+    """Run a flow, write its summary to the file of --json, and print `note`.
+
+    Returns the summary of one symbol for the command to print. Of several, and of a run that was
+    skipped, it prints all there is to tell, and returns None; raises SymbolsError if one failed.
+    """
+    failure: SymbolsError | None = None
+    try:
+        summary = flow()
+    except SymbolsError as error:
+        failure, summary = error, error.summary
+    write_json(summary, json_file)
+    if note:
+        print(f"\n{note}")
+    if isinstance(summary, Skipped):
+        print(summary.skipped)
+        return None
+    if not isinstance(summary, SymbolsSummary):
+        return summary
+    lines = [_summary_line(symbol, done) for symbol, done in summary.symbols.items()]
+    print_lines(lines + [{"symbol": symbol, "state": "failed"} for symbol in summary.failed])
+    if failure:
+        raise failure
+    return None
+
+
+def print_lines(lines: list[dict[str, Any]]) -> None:
+    """Print one line a symbol: what is `None` in all of them has no column."""
+    titles = {
+        "symbol": "symbol",
+        "state": "state",
+        "version": "version",
+        "verdict": "verdict",
+        "days_scored": "days live",
+        "skill": "against naive",
+        "day": "day",
+        "median": "median USD",
+        "low_90": "90 % band",
+    }
+    shown = [key for key in titles if any(line.get(key) is not None for line in lines)]
+    table = Table(*(titles[key] for key in shown))
+    for line in lines:
+        table.add_row(*(_cell(line, key) for key in shown))
+    console = Console(highlight=False, soft_wrap=True)
+    # A pipe counts as 80 columns wide, where the table would fold every number.
+    console.width = max(console.width, 150)
+    console.print(table)
+
+
+def _summary_line(
+    symbol: str, summary: RetrainSummary | ForecastSummary | Skipped
+) -> dict[str, Any]:
+    """The line of one symbol, from what its retrain or forecast returned."""
+    if isinstance(summary, Skipped):
+        return {"symbol": symbol, "state": "skipped"}
+    line: dict[str, Any] = {
+        "symbol": symbol,
+        "state": "SYNTHETIC" if summary.synthetic else "done",
+    }
+    forecast: ForecastSummary | Refused | None
+    if isinstance(summary, RetrainSummary):
+        line |= {"version": summary.model_version, "verdict": summary.verdict}
+        forecast = summary.forecast
+    else:
+        line |= {"version": summary.version}
+        forecast = summary
+    if not isinstance(forecast, ForecastSummary):
+        return line
+    row = forecast.rows[0]
+    prices = {key: row.get(key) for key in ("median", "low_90", "high_90")}
+    return line | {"day": row["target_date"]} | prices
+
+
+def _cell(line: Mapping[str, Any], key: str) -> str:
+    value = line.get(key)
+    if value is None:
+        return "-"
+    if key == "skill":
+        return f"{value:+.1%}"
+    if key == "median":
+        return _price(value)
+    if key == "low_90":
+        return f"{_price(value)} - {_price(line['high_90'])}"
+    return str(value)
+
+
+def _price(value: float) -> str:
+    """Six digits that count, since coins cost from 0.00001 to 100,000 USD."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"

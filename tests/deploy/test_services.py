@@ -1,0 +1,141 @@
+"""Every command line of compose.yaml as a process of this machine, on one PostgreSQL server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+import requests
+from mlflow import MlflowClient
+
+from tests.deploy.compose import DEPLOY, PASSWORDS, Machine, image_health, read_compose
+from tests.servers import BIN, btc, running
+
+pytestmark = pytest.mark.server
+PREFECT_LOGIN = ("admin", PASSWORDS["PREFECT_AUTH"].removeprefix("admin:"))
+MLFLOW_LOGIN = ("admin", PASSWORDS["MLFLOW_PASSWORD"])
+DAY = "2025-06-30"
+QUICK = {"units": 4, "lookback": 10, "horizon": 2, "training": {"epochs": 2}}
+
+
+def is_healthy(env: dict[str, str]) -> bool:
+    check = image_health()
+    return subprocess.run(check, env=env, capture_output=True).returncode == 0
+
+
+def wait_until_healthy(env: dict[str, str], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not is_healthy(env):
+        assert time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def machine(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """The servers, the deployments and one worker, all on one PostgreSQL server."""
+    machine = Machine(tmp_path_factory.mktemp("deploy"), postgres_url)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE btc")
+        for line in (DEPLOY / "databases.sql").read_text().splitlines():
+            if line.startswith("CREATE"):
+                connection.execute(line)
+    ready = read_compose(PASSWORDS)["services"]["postgres"]["healthcheck"]["test"][1:]
+    postgres = machine.environment("worker", "state")
+    assert subprocess.run(ready, env=postgres, capture_output=True).returncode == 0
+    with ExitStack() as stack:
+
+        def start(service: str, home: str) -> dict[str, str]:
+            env, log = machine.environment(service, home), machine.folder / f"{service}.log"
+            command = machine.command(service)
+            command[0] = str(BIN / command[0])
+            assert not is_healthy(env)
+            stack.enter_context(running(command, env=env, cwd=machine.folder, log=log))
+            return env
+
+        servers = {name: start(name, name) for name in ("prefect", "mlflow")}
+        for name, env in servers.items():
+            wait_until_healthy(env, machine.folder / f"{name}.log")
+        env = machine.environment("deployments", "state")
+        for _ in range(2):  # Compose runs it at every start.
+            done = subprocess.run(
+                machine.command("deployments"), env=env, capture_output=True, text=True, timeout=120
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        wait_until_healthy(start("worker", "state"), machine.folder / "worker.log")
+        yield machine
+
+
+def test_nobody_gets_in_without_a_password(machine: Machine) -> None:
+    prefect = f"http://127.0.0.1:{machine.prefect}"
+    logins: list[tuple[tuple[str, str] | None, int]]
+    logins = [(None, 401), (("admin", "guess"), 401), (PREFECT_LOGIN, 200)]
+    for login, status in logins:
+        found = requests.post(f"{prefect}/api/flows/filter", auth=login, json={}, timeout=10)
+        assert found.status_code == status
+    # The UI's page holds no data; it is told to ask for the password.
+    assert requests.get(f"{prefect}/ui-settings", timeout=10).json()["auth"] == "BASIC"
+    mlflow = f"http://127.0.0.1:{machine.mlflow}"
+    for login, status in [*logins[:2], (MLFLOW_LOGIN, 200)]:
+        for path in ("/", "/api/2.0/mlflow/experiments/search?max_results=1"):
+            assert requests.get(mlflow + path, auth=login, timeout=10).status_code == status
+
+
+def test_a_wrong_password_is_told_in_one_line_before_any_work(machine: Machine) -> None:
+    env = machine.environment("worker", "stranger")
+    for change, said in (
+        ({"MLFLOW_TRACKING_PASSWORD": "guess-guess-guess"}, "does not know this user"),
+        ({"PREFECT_API_AUTH_STRING": "admin:guess"}, "PREFECT_API_AUTH_STRING"),
+    ):
+        done = btc(
+            "retrain", "--source", "sample", "--as-of", DAY, env=env | change, cwd=machine.folder
+        )
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert said in done.stderr
+        assert not any(word in done.stderr for word in ("guess", "made-up"))
+
+
+def test_a_day_on_the_worker_and_a_forecast_from_another_machine(machine: Machine) -> None:
+    env = machine.environment("worker", "state")
+    config = {"source": "sample", "as_of": DAY, "recipe": QUICK}
+    command = [str(BIN / "prefect"), "--no-prompt", "deployment", "run", "retrain/daily", "--watch"]
+    done = subprocess.run(
+        [*command, "--param", f"config={json.dumps(config)}"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert "finished successfully" in done.stdout, (machine.folder / "worker.log").read_text()
+
+    with pytest.MonkeyPatch.context() as patch:
+        for key in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+            patch.setenv(key, env[key])
+        client = MlflowClient(env["MLFLOW_TRACKING_URI"])
+        assert client.get_model_version_by_alias("btc-usd-synthetic", "champion").version in (
+            "1",
+            1,
+        )
+        run = client.search_runs(["1"])[0]
+        assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
+    postgres = psycopg.conninfo.make_conninfo(
+        host=env["PGHOST"], port=env["PGPORT"], user="btc", dbname="btc"
+    )
+    with psycopg.connect(postgres) as connection:
+        days = connection.execute("SELECT as_of, step FROM forecasts ORDER BY step").fetchall()
+        assert [(str(day), step) for day, step in days] == [(DAY, 1), (DAY, 2)]
+
+    elsewhere = machine.environment("worker", "second")
+    target = machine.folder / "forecast.json"
+    done = btc(
+        "forecast", "--source", "sample", "--as-of", DAY, "--json", str(target),
+        env=elsewhere, cwd=machine.folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    forecast = json.loads(target.read_text())
+    assert (str(forecast["version"]), forecast["ledger"]["new"]) == ("1", 0)
