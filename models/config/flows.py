@@ -39,6 +39,7 @@ class RetrainConfig(Reading):
     symbols: tuple[Annotated[str, Field(pattern=SYMBOL, max_length=SYMBOL_LENGTH)], ...] = ()
     """Several symbols, each with a run, model, ledger and report of its own; empty: `symbol`."""
     fan_out: FanOut = FanOut()
+    """Where several symbols are worked on."""
     as_of: dt.date | None = None
     """UTC day of the newest candle that may be used; empty: the day before the scheduled start."""
     reason: str = Field("", max_length=2000)
