@@ -65,7 +65,5 @@ def _collect(symbols: Iterable[str], states: Iterable[State[Any]]) -> SymbolsSum
         get_run_logger().error("%s failed: %s", symbol, failed[symbol])
     summary = SymbolsSummary(symbols=done, failed=failed)
     if failed:
-        reasons = "; ".join(f"{symbol}: {reason}" for symbol, reason in failed.items())
-        counts = f"{len(failed)} of {len(failed) + len(done)} symbols failed"
-        raise SymbolsError(f"{counts} ({reasons}); the others are done", summary)
+        raise SymbolsError(summary.describe_failures(), summary)
     return summary

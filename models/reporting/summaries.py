@@ -162,6 +162,12 @@ class SymbolsSummary(Summary):
     failed: dict[str, str]
     """Why each of the others failed."""
 
+    def describe_failures(self) -> str:
+        """How many failed, which, and why, in a sentence."""
+        reasons = "; ".join(f"{symbol}: {reason}" for symbol, reason in self.failed.items())
+        counts = f"{len(self.failed)} of {len(self.failed) + len(self.symbols)} symbols failed"
+        return f"{counts} ({reasons}); the others are done"
+
 
 class PairTest(_Frozen):
     """Diebold-Mariano test of two models' CRPS; `a` is better where `t` is negative."""

@@ -17,7 +17,7 @@ HOSTILE = [
     "../USD", "BTC/../USD", "./BTC/USD", "~/USD", "BTC/USD\0", "\0BTC/USD", "BTC\0/USD",
     "BTC/USD\n", "\nBTC/USD", "BTC/USD\r\n", "BTC\t/USD", "BTC/USD ", " BTC/USD", "B/USD", "BTC/U",
     "A" * 300, "A" * 300 + "/USD", "BTC/" + "A" * 300, "BTC/USD:" + "A" * 300, "BTC/USD:",
-    "BTC/USD::USD", "BTC/USD:USD:USD", "BTC/USD:../..", "BTC/USD:A/B", "ＢＴＣ/USD", "ВТС/USD",
+    "BTC/USD::USD", "BTC/USD:USD:USD", "BTC/USD:../..", "BTC/USD:A/B", "\uff22\uff34\uff23/USD", "\u0412\u0422\u0421/USD",
     "₿TC/USD", "ß" * 5 + "/USD", "ﬁ" * 3 + "/USD", "BTC/ÜSD", "BTC\u200b/USD", "BTC/USD\u202e",
     "🙂🙂/USD", "BTC/USD'--", "BTC/USD'; DROP TABLE forecasts; --", "$(id)/USD", "{base}/USD",
     "%2e%2e/USD",
