@@ -6,6 +6,11 @@ stand still while it loads TensorFlow to read the first fold, long enough to los
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import threading
+
 from flows.cli.console import hushed_imports
 from tasks.storage.home import prepare_libraries
 
@@ -16,6 +21,7 @@ def prepare_worker() -> None:
     As many processes as jobs share the machine; and the number of threads changes the last bits.
     """
     prepare_libraries()
+    _end_with_parent()
     with hushed_imports():
         import tensorflow as tf
         from threadpoolctl import threadpool_limits
@@ -25,6 +31,20 @@ def prepare_worker() -> None:
     threadpool_limits(1)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _end_with_parent() -> None:
+    """Leave a Ctrl-C to the parent, and end when it ends, however it does."""
+    parent = multiprocessing.parent_process()
+    if parent is None or threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def dask_setup(_server: object) -> None:

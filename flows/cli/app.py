@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from flows.cli.interrupt import end_interrupted, is_interrupted, watch_interrupts
 from models.errors import InputError, ServiceError
 from tasks.storage.home import prepare_libraries
 
@@ -67,6 +68,15 @@ class Commands(TyperGroup):
         self.commands = {
             name: TyperCommand(name=name, help=text) for name, (_, text) in COMMANDS.items()
         }
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command; a Ctrl-C ends it with one line."""
+        try:
+            return super().invoke(ctx)
+        except BaseException:
+            if is_interrupted():
+                end_interrupted()
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Import the command that is called; its name and the other arguments come with it."""
@@ -131,6 +141,7 @@ def main() -> None:
     """Run `btc`; exit with one line: 2 for what the user can mend, 1 for a service's failure."""
     # Before anything can import TensorFlow, which reads these settings when it is imported.
     prepare_libraries()
+    watch_interrupts()
     try:
         code = app(prog_name="btc", standalone_mode=False)
     except UsageError as error:

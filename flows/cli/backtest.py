@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.cli.interrupt import shield_children
 from flows.cli.options import (
     DateOrderOption,
     ExogenousOption,
@@ -94,6 +95,7 @@ def backtest(
     if runner not in ("processes", "dask"):
         raise InputError(f"--runner {runner}: expected processes or dask")
     check_writable("--json", json_file)
+    shield_children()
     from flows.cli.console import StageLines, flow_imports, show_stages
     from tasks.storage.home import prepare_environment
 

@@ -48,7 +48,7 @@ def hushed_imports() -> Iterator[None]:
         os.dup2(spill.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             spill.seek(0)
             os.write(kept, spill.read())
             raise
