@@ -21,6 +21,7 @@ from models.records import (
     seconds_by_stage,
 )
 from models.reporting.summaries import (
+    RecallRecord,
     Refused,
     RetrainSummary,
     Skipped,
@@ -69,8 +70,10 @@ def retrain(
         with discarded_after(candles.path.parent):
             checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
             snapped = snapshot(candles, checked, config.symbol)
-            known = recall(config, snapped)
-            summary = known.summary or make_version(config, candles, checked, snapped, scheduled)
+            recalled = recall(config, snapped)
+            summary = recalled.summary or make_version(
+                config, candles, checked, snapped, recalled, scheduled
+            )
         try:
             forecast = forecast_and_score(config, snapped, newest_closed, scheduled)
         except NoForecastError as refusal:
@@ -83,34 +86,24 @@ def make_version(
     candles: CandlesRecord,
     checked: CheckedRecord,
     snapped: SnapshotRecord,
+    recalled: RecallRecord,
     now: dt.datetime,
 ) -> RetrainSummary:
     """The stages that make a model version of a snapshot; the champion's alias moves last."""
-    scaled = scale(candles, snapped, config)
-    windows = window(scaled, config.recipe)
-    holdout = train(windows, config.recipe)
-    evaluated = evaluate(holdout, windows, config.judging)
-    serving = refit(holdout, snapped, config.recipe)
-    trained = Trained(
-        checked=checked,
-        snapshot=snapped,
-        scaled=scaled,
-        holdout=holdout,
-        serving=serving,
-        evaluated=evaluated,
-    )
+    trained = fit_models(config, candles, checked, snapped)
     version = register(config, trained)
-    known = rival(config, snapped, evaluated, version)
+    known = rival(config, snapped, trained.evaluated, version)
     decided = decide_on(config, trained, version, known)
     seconds = seconds_by_stage(
         ingest=candles,
         validate=checked,
         snapshot=snapped,
-        scale=scaled,
-        window=windows,
-        train=holdout,
-        evaluate=evaluated,
-        refit=serving,
+        recall=recalled,
+        scale=trained.scaled,
+        window=trained.windows,
+        train=trained.holdout,
+        evaluate=trained.evaluated,
+        refit=trained.serving,
         register=version,
         rival=known,
         decide=decided,
@@ -118,3 +111,26 @@ def make_version(
     reported = report(config, trained, version, decided, seconds)
     promoted = promote(config, version, decided, now)
     return with_aliases(reported.complete_summary, promoted)
+
+
+def fit_models(
+    config: RetrainConfig,
+    candles: CandlesRecord,
+    checked: CheckedRecord,
+    snapped: SnapshotRecord,
+) -> Trained:
+    """The stages that train: the holdout model, its scores, and the model that serves."""
+    scaled = scale(candles, snapped, config)
+    windows = window(scaled, config.recipe)
+    holdout = train(windows, config.recipe)
+    evaluated = evaluate(holdout, windows, config.judging)
+    serving = refit(holdout, snapped, config.recipe)
+    return Trained(
+        checked=checked,
+        snapshot=snapped,
+        scaled=scaled,
+        windows=windows,
+        holdout=holdout,
+        evaluated=evaluated,
+        serving=serving,
+    )

@@ -155,9 +155,10 @@ class Trained(BaseModel):
     checked: CheckedRecord
     snapshot: SnapshotRecord
     scaled: ScaledRecord
+    windows: WindowsRecord
     holdout: ForecasterRecord
-    serving: ForecasterRecord
     evaluated: EvaluationRecord
+    serving: ForecasterRecord
 
 
 class VersionRecord(Record):

@@ -39,15 +39,13 @@ def forecast_with_champion(
     It is live only if that candle is the newest closed one, else catch-up. `trouble`: why there are
     no newer candles. Raises InputError where no champion can forecast these candles.
     """
-    notes = describe_age(
-        snapshot.source, snapshot.as_of, config.as_of or newest_closed, config.watch
-    )
+    wanted = config.as_of or newest_closed
+    notes = describe_age(snapshot.source, snapshot.as_of, wanted, config.watch)
     notes += [f"The source failed: {trouble}."] if trouble else []
     name = model_name(config.symbol, snapshot.synthetic)
     candles = read_frame(snapshot.candles_path)
     champion, forecaster = _load_champion(connect(), name, candles)
-    trained_to = dt.date.fromisoformat(champion.tags["as_of"])
-    notes += describe_training(str(champion.version), trained_to, snapshot.as_of)
+    notes += describe_training(champion.version, champion.tags["as_of"], snapshot.as_of)
     forecast = forecaster.predict(candles)
     facts = {
         "model": name,

@@ -98,13 +98,13 @@ def _catch_up(
 
 
 def _facts(version: ModelVersion, day: dt.date, now: dt.datetime) -> dict[str, Any]:
-    number, trained_to = str(version.version), dt.date.fromisoformat(version.tags["as_of"])
+    told = describe_training(version.version, version.tags["as_of"], day)
     return {
         "model": version.name,
-        "version": int(number),
+        "version": int(version.version),
         "kind": "catch-up",
         "issued_at": now,
-        "note": " ".join(["Caught up later.", *describe_training(number, trained_to, day)]),
+        "note": " ".join(["Caught up later.", *told]),
     }
 
 

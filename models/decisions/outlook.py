@@ -28,13 +28,14 @@ def describe_age(source: str, as_of: dt.date, wanted: dt.date, limits: Watch) ->
     return [f"No fresh candle: {told}."]
 
 
-def describe_training(version: str, trained_to: dt.date, as_of: dt.date) -> list[str]:
-    """Say that a version was trained to another day than the one it forecasts from."""
-    if trained_to < as_of:
-        days = (as_of - trained_to).days
-        return [f"The champion, version {version}, is of {trained_to}, {days} days ago."]
-    if trained_to > as_of:
-        return [f"Made afterwards: version {version} was trained to {trained_to}."]
+def describe_training(version: int | str, trained_to: str, as_of: dt.date) -> list[str]:
+    """Say that a version was trained to another day, YYYY-MM-DD, than it forecasts from."""
+    last_day = dt.date.fromisoformat(trained_to)
+    if last_day < as_of:
+        days = (as_of - last_day).days
+        return [f"The champion, version {version}, is of {last_day}, {days} days ago."]
+    if last_day > as_of:
+        return [f"Made afterwards: version {version} was trained to {last_day}."]
     return []
 
 

@@ -40,7 +40,7 @@ def test_summary_holds_what_a_machine_needs(sample_run: Run) -> None:
     assert summary["as_of"] == "2025-06-30"
     assert summary["snapshot_rows"] == 3000
     assert len(summary["snapshot_hash"]) == 64
-    assert list(summary["seconds"]) == [name for name in STAGES if name != "recall"]
+    assert list(summary["seconds"]) == STAGES
     assert summary["verdict"] == "no evidence of skill"
     assert set(summary["metrics"]) == {"gru", "naive"}
     assert set(summary["metrics"]["gru"]) == {"1", "2"}
@@ -67,7 +67,7 @@ def test_run_in_mlflow_is_complete(sample_run: Run, client: MlflowClient) -> Non
     assert metrics["naive_rmse_usd"] == pytest.approx(expected["naive"]["1"]["rmse_usd"])
     assert metrics["test_crps_bp_step2"] == pytest.approx(expected["gru"]["2"]["crps_bp"])
     until_report = STAGES[: STAGES.index("report") + 1]
-    assert {f"seconds_{stage}" for stage in until_report if stage != "recall"} <= set(metrics)
+    assert {f"seconds_{stage}" for stage in until_report} <= set(metrics)
     losses = client.get_metric_history(run.info.run_id, "val_loss")
     assert [point.step for point in losses] == [1, 2]
     tags = run.data.tags
