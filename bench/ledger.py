@@ -16,9 +16,8 @@ import pandas as pd
 from models.config.judging import Promotion
 from models.config.recipe import DEFAULT_LEVELS
 from models.data.sample import make_sample
-from models.decisions.promotion import Challenger, Champion, decide
+from models.decisions.promotion import Challenger, Champion, decide, describe_champion
 from models.scoring.ledger import score_forecasts, select_record, summarize_record
-from models.scoring.promotion import compare_scores
 from tasks.storage.ledger import read_ledger, record_forecasts, score_due
 
 N_DAYS, HORIZON, FIRST = 3650, 7, 600
@@ -62,14 +61,16 @@ def _measure(candles: pd.DataFrame, rows: list[dict[str, Any]]) -> None:
 def _decide(ledger: pd.DataFrame) -> Any:
     live = select_record(ledger)
     scores = live.assign(origin=live["as_of"])[["origin", "step", "crps_bp"]]
-    compared = compare_scores(scores, scores.assign(crps_bp=scores["crps_bp"] * 1.01))
-    champion = Champion(version="1", recipe="a", as_of=LAST_DAY, **compared)
+    facts = Champion(version="1", recipe="a", as_of=LAST_DAY)
+    theirs = scores.assign(crps_bp=scores["crps_bp"] * 1.01)
+    champion = describe_champion(facts, scores, theirs, scores, scores)
     challenger = Challenger(
         recipe="b",
         as_of=LAST_DAY,
         n_days=180,
         crps_bp=1.0,
         naive_crps_bp=2.0,
+        score=0.5,
         inside_90=162,
         finite=True,
         reproducible=True,

@@ -30,6 +30,7 @@ from models.records import (
     VersionRecord,
 )
 from models.scoring.ledger import select_scores
+from models.scoring.promotion import last_origins, score_origins
 from tasks.registry.aliases import pin_reason, settle_history
 from tasks.registry.connection import connect
 from tasks.registry.model_files import load_version
@@ -52,14 +53,16 @@ def decide_on(
     registered = find_version(client, version.registered_model, version.version)
     decision = read_decision(registered)
     if decision is None:
+        predictions = read_frame(trained.evaluated.predictions_path)
         challenger = describe_challenger(
             config.recipe,
             snapshot.as_of,
-            read_frame(trained.evaluated.predictions_path),
+            predictions,
             config.promotion.judged_origins,
             _same_after_loading(registered, trained.serving, snapshot),
         )
-        champion = _read_champion(client, registered.name, rival)
+        naive = last_origins(score_origins(predictions, "naive"), config.promotion.judged_origins)
+        champion = _read_champion(client, registered.name, rival, naive)
         pinned = pin_reason(registered.name)
         decision = decide(challenger, champion, config.promotion, pinned)
         facts = json.dumps(challenger.model_dump(mode="json"))
@@ -70,7 +73,9 @@ def decide_on(
     return DecisionRecord(decision=decision)
 
 
-def _read_champion(client: MlflowClient, name: str, rival: RivalRecord) -> Champion | None:
+def _read_champion(
+    client: MlflowClient, name: str, rival: RivalRecord, naive: pd.DataFrame
+) -> Champion | None:
     """The champion on the challenger's origins: its recipe's holdout, and what it forecast live."""
     if rival.version is None:
         return None
@@ -87,6 +92,7 @@ def _read_champion(client: MlflowClient, name: str, rival: RivalRecord) -> Champ
         read_frame(rival.challenger_path),
         read_frame(rival.champion_path) if rival.champion_path else None,
         select_scores(read_ledger(name)),
+        naive,
     )
 
 

@@ -25,6 +25,8 @@ class Promotion(Frozen):
     """Last test origins on which challenger and champion are compared, or as many as there are."""
     significance: float = Field(0.05, gt=0, lt=1)
     """Diebold-Mariano p-value below which another recipe counts as better than the champion's."""
+    naive_significance: float = Field(0.05, gt=0, lt=0.5)
+    """One-sided Diebold-Mariano p-value below which a version counts as worse than naive."""
     refresh_margin: float = Field(0.02, ge=0, le=1)
     """Relative CRPS by which a refitted recipe may be worse than its predecessor and serve."""
     coverage_significance: float = Field(0.01, gt=0, lt=1)

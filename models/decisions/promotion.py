@@ -28,8 +28,10 @@ class _Frozen(BaseModel):
 class Challenger(_Frozen):
     """What the last test origins say about a new version.
 
-    `crps_bp` and `naive_crps_bp` are means over origins and steps; `inside_90` counts the next
-    days, of `n_days`, that fell inside the 90 % band.
+    `crps_bp` and `naive_crps_bp` are means over origins and steps, kept to be read. What decides is
+    `score`, the mean over steps of CRPS divided by naive's at that step, below 1 where it is
+    better, and `worse_p`, the one-sided Diebold-Mariano p-value for being worse than naive, None
+    where there is none. `inside_90` counts the next days, of `n_days`, inside the 90 % band.
     """
 
     recipe: str
@@ -37,6 +39,8 @@ class Challenger(_Frozen):
     n_days: int
     crps_bp: float
     naive_crps_bp: float
+    score: float
+    worse_p: float | None = None
     inside_90: int
     finite: bool
     reproducible: bool
@@ -46,10 +50,10 @@ class Challenger(_Frozen):
 class Champion(_Frozen):
     """The champion, and both on identical origins.
 
-    `crps_bp` is the champion's and `challenger_crps_bp` the challenger's mean on the `n_shared`
-    origins that both have; for the same recipe the champion's numbers are its predecessor's. `dm_p`
-    is the two-sided Diebold-Mariano p-value, None where there is none. The `live_…` numbers are
-    about the origins at which the champion forecast live.
+    `score` is the champion's and `challenger_score` the challenger's on the `n_shared` origins that
+    both have, in the unit of `Challenger.score`; for the same recipe the champion's numbers are its
+    predecessor's. `dm_p` is the two-sided Diebold-Mariano p-value, None where there is none. The
+    `live_…` numbers are about the origins at which the champion forecast live.
     """
 
     version: str
@@ -57,12 +61,12 @@ class Champion(_Frozen):
     as_of: dt.date
     unproven: bool = False
     n_shared: int = 0
-    crps_bp: float | None = None
-    challenger_crps_bp: float | None = None
+    score: float | None = None
+    challenger_score: float | None = None
     dm_p: float | None = None
     n_live: int = 0
-    live_crps_bp: float | None = None
-    live_challenger_crps_bp: float | None = None
+    live_score: float | None = None
+    live_challenger_score: float | None = None
 
 
 class Decision(_Frozen):
@@ -88,11 +92,13 @@ def decide(
     """Decide about a challenger; the same arguments give the same decision.
 
     Reproductions, and models that are not finite or not the same after reloading, are rejected.
-    One that is worse than naive's distribution or miscalibrated is rejected too, unless there is
-    nothing better to lose: no champion yet, or an unproven one of the same recipe; it is then
-    marked unproven. The same recipe on newer data takes over unless it is worse than its
-    predecessor by more than the margin; another recipe only if its CRPS is lower and the
-    Diebold-Mariano test says so. `pinned`: why the champion may not be moved; empty if it may.
+    One that the test finds worse than naive's distribution, or miscalibrated, is rejected too,
+    unless there is nothing better to lose: no champion yet, or an unproven one of the same recipe.
+    The same recipe on newer data takes over unless it is worse than its predecessor by more than
+    the margin; another recipe only if it is better than naive, its score is lower than the
+    champion's and the Diebold-Mariano test says so. What takes over without a score below naive's,
+    or in spite of a doubt, is marked unproven. `pinned`: why the champion may not be moved; empty
+    if it may.
     """
     faults = _hard_faults(challenger)
     if faults:
@@ -118,6 +124,9 @@ def describe_challenger(
     """
     scores = last_origins(score_origins(predictions, recipe.name), n_origins)
     naive = last_origins(score_origins(predictions, "naive"), n_origins)
+    compared = compare_scores(scores, naive, naive)
+    t, p, score = compared["dm_t"], compared["dm_p"], compared["challenger_score"]
+    finite = bool(np.isfinite(scores["crps_bp"]).all())
     next_day = scores[scores["step"] == 1]
     return Challenger(
         recipe=recipe.digest(),
@@ -125,31 +134,38 @@ def describe_challenger(
         n_days=len(next_day),
         crps_bp=float(scores["crps_bp"].mean(skipna=False)),
         naive_crps_bp=float(naive["crps_bp"].mean()),
+        score=score if finite and score is not None else np.nan,
+        worse_p=None if p is None else (p / 2 if t > 0 else 1 - p / 2),
         inside_90=int(next_day["inside_90"].sum()),
-        finite=bool(np.isfinite(scores["crps_bp"]).all()),
+        finite=finite,
         reproducible=reproducible,
         reproduction=recipe.reproduction,
     )
 
 
 def describe_champion(
-    facts: Champion, scores: pd.DataFrame, theirs: pd.DataFrame | None, live: pd.DataFrame
+    facts: Champion,
+    scores: pd.DataFrame,
+    theirs: pd.DataFrame | None,
+    live: pd.DataFrame,
+    naive: pd.DataFrame,
 ) -> Champion:
     """Complete the `facts` about a champion with both models' scores on identical origins.
 
     `scores` are the challenger's and `theirs` the champion recipe's holdout scores, `live` those of
-    the champion's live forecasts: origin, step, crps_bp.
+    the champion's live forecasts, `naive` naive's: origin, step, crps_bp.
     """
-    lived = compare_scores(scores, live)
-    compared = {} if theirs is None else compare_scores(scores, theirs)
-    return facts.model_copy(
-        update=compared
-        | {
-            "n_live": lived["n_shared"],
-            "live_crps_bp": lived["crps_bp"],
-            "live_challenger_crps_bp": lived["challenger_crps_bp"],
-        }
-    )
+    lived = compare_scores(scores, live, naive)
+    update = {
+        "n_live": lived["n_shared"],
+        "live_score": lived["score"],
+        "live_challenger_score": lived["challenger_score"],
+    }
+    if theirs is not None:
+        compared = compare_scores(scores, theirs, naive)
+        update |= {name: compared[name] for name in ("n_shared", "score", "challenger_score")}
+        update["dm_p"] = compared["dm_p"]
+    return facts.model_copy(update=update)
 
 
 def coverage_interval(n: int, significance: float) -> tuple[int, int]:
@@ -175,10 +191,11 @@ def _hard_faults(challenger: Challenger) -> tuple[str, ...]:
 
 
 def _doubts(challenger: Challenger, policy: Promotion) -> tuple[str, ...]:
-    """Why it is not proven: not better than naive, or miscalibrated."""
+    """Why it may not serve: worse than naive beyond chance, or miscalibrated."""
     doubts = []
-    if not challenger.crps_bp < challenger.naive_crps_bp:
-        doubts.append(f"not better than naive's distribution: {_against_naive(challenger)}")
+    p = challenger.worse_p
+    if p is not None and p < policy.naive_significance:
+        doubts.append(f"worse than naive's distribution: {_against_naive(challenger)}")
     low, high = coverage_interval(challenger.n_days, policy.coverage_significance)
     if not low <= challenger.inside_90 <= high:
         doubts.append(
@@ -196,7 +213,7 @@ def _compare(
 ) -> Decision:
     if champion is None:
         reasons = ("the first model, there was no champion", *(doubts or [_proof(challenger)]))
-        return Decision(action="promote", reasons=reasons, unproven=bool(doubts))
+        return Decision(action="promote", reasons=reasons, unproven=_unproven(challenger, doubts))
     if challenger.as_of < champion.as_of:
         reason = (
             f"trained to {challenger.as_of}, version {champion.version} already to {champion.as_of}"
@@ -214,35 +231,39 @@ def _decide_refresh(
     challenger: Challenger, champion: Champion, policy: Promotion, doubts: tuple[str, ...]
 ) -> Decision:
     step = f"the recipe of version {champion.version} on data to {challenger.as_of}"
-    ours, theirs = champion.challenger_crps_bp, champion.crps_bp
+    ours, theirs = champion.challenger_score, champion.score
     if ours is None or theirs is None:
         compared = "no test origin shared with its predecessor"
     else:
-        compared = f"CRPS {ours:.2f} bp, its predecessor's {theirs:.2f} bp {_on(champion)}"
+        compared = f"CRPS {ours:.4f} of naive's, its predecessor's {theirs:.4f} {_on(champion)}"
         if not ours <= theirs * (1 + policy.refresh_margin):
             worse = f"worse than its predecessor by more than {policy.refresh_margin:.1%}"
             return Decision(action="keep", reasons=(f"{worse}: {compared}",))
     reasons = (step, compared, *(doubts or [_proof(challenger)]))
-    return Decision(action="refresh", reasons=reasons, unproven=bool(doubts))
+    return Decision(action="refresh", reasons=reasons, unproven=_unproven(challenger, doubts))
 
 
 def _decide_promotion(challenger: Challenger, champion: Champion, policy: Promotion) -> Decision:
-    ours, theirs, p = champion.challenger_crps_bp, champion.crps_bp, champion.dm_p
+    ours, theirs, p = champion.challenger_score, champion.score, champion.dm_p
+    if not challenger.score < 1:
+        return Decision(action="keep", reasons=(_proof(challenger),))
     if ours is None or theirs is None:
         reason = f"no test origin shared with version {champion.version}"
         return Decision(action="keep", reasons=(reason,))
-    compared = f"CRPS {ours:.2f} bp, version {champion.version}'s {theirs:.2f} bp {_on(champion)}"
+    compared = (
+        f"CRPS {ours:.4f} of naive's, version {champion.version}'s {theirs:.4f} {_on(champion)}"
+    )
     if not ours < theirs:
         return Decision(action="keep", reasons=(f"not better than the champion: {compared}",))
     tested = f"{compared}, DM p {'not defined' if p is None else f'{p:.3f}'}"
     if p is None or not p < policy.significance:
         reason = f"better by chance, perhaps (p must be below {policy.significance:g}): {tested}"
         return Decision(action="keep", reasons=(reason,))
-    live, live_ours = champion.live_crps_bp, champion.live_challenger_crps_bp
+    live, live_ours = champion.live_score, champion.live_challenger_score
     if champion.n_live >= policy.min_live_days and live is not None and live_ours is not None:
         lived = (
-            f"on {champion.n_live} days that the champion forecast live, CRPS {live_ours:.2f} bp "
-            f"against {live:.2f} bp"
+            f"on {champion.n_live} days that the champion forecast live, CRPS {live_ours:.4f} of "
+            f"naive's against {live:.4f}"
         )
         if not live_ours < live:
             return Decision(action="keep", reasons=(tested, f"but not better {lived}"))
@@ -250,14 +271,20 @@ def _decide_promotion(challenger: Challenger, champion: Champion, policy: Promot
     return Decision(action="promote", reasons=(tested, _proof(challenger)))
 
 
+def _unproven(challenger: Challenger, doubts: tuple[str, ...]) -> bool:
+    return bool(doubts) or not challenger.score < 1
+
+
 def _proof(challenger: Challenger) -> str:
-    return f"better than naive's distribution: {_against_naive(challenger)}"
+    better = "better" if challenger.score < 1 else "not better"
+    return f"{better} than naive's distribution: {_against_naive(challenger)}"
 
 
 def _against_naive(challenger: Challenger) -> str:
+    p = "not defined" if challenger.worse_p is None else f"{challenger.worse_p:.3f}"
     return (
-        f"CRPS {challenger.crps_bp:.2f} bp, naive's {challenger.naive_crps_bp:.2f} bp, "
-        f"the mean of all steps on {challenger.n_days} days"
+        f"CRPS {challenger.score:.4f} of naive's, every step counted alike, on "
+        f"{challenger.n_days} days (p of being worse {p})"
     )
 
 

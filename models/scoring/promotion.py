@@ -38,28 +38,32 @@ def last_origins(scores: pd.DataFrame, n: int) -> pd.DataFrame:
     return scores[scores["origin"].isin(kept)].reset_index(drop=True)
 
 
-def compare_scores(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]:
-    """Mean CRPS of two models on the origins and steps that both have, and the DM p-value.
+def compare_scores(ours: pd.DataFrame, theirs: pd.DataFrame, naive: pd.DataFrame) -> dict[str, Any]:
+    """Scores of two models on the origins and steps that both have, and the DM p-value.
 
-    Gives `n_shared` origins, `challenger_crps_bp`, `crps_bp` (theirs) and `dm_p`; the means are
-    None without a shared origin, the p-value where there are too few or they never differ. An
-    origin's loss is the mean over its steps; the test counts the overlap of the longest. A forecast
-    that was not finite has no score and is left out for both.
+    A model's score is the mean over steps of its CRPS divided by naive's mean at that step, so that
+    every horizon counts alike; in basis points the last days would be most of it. `naive`: naive's
+    own scores, which the divisors are the means of. Gives `n_shared` origins, `challenger_score`,
+    `score` (theirs), `dm_t`, negative where the challenger is better, and the two-sided `dm_p`; the
+    scores are None without a shared origin, the test where there are too few or they never differ.
+    It counts the overlap of the longest step. A forecast that was not finite has no score and is
+    left out for both.
     """
     both = ours.merge(theirs, on=["origin", "step"], suffixes=("_ours", "_theirs"))
-    both = both.dropna(subset=["crps_bp_ours", "crps_bp_theirs"])
+    divisors = both["step"].map(naive.groupby("step")["crps_bp"].mean())
+    columns = ["crps_bp_ours", "crps_bp_theirs"]
+    both[columns] = both[columns].div(divisors.where(divisors > 0), axis=0)
+    both = both.dropna(subset=columns)
+    found: dict[str, Any] = {"n_shared": 0, "challenger_score": None, "score": None}
+    found |= {"dm_t": None, "dm_p": None}
     if both.empty:
-        return {"n_shared": 0, "challenger_crps_bp": None, "crps_bp": None, "dm_p": None}
-    losses = both.groupby("origin")[["crps_bp_ours", "crps_bp_theirs"]].mean()
-    a, b = (losses[name].to_numpy(np.float64) for name in losses)
+        return found
+    losses = both.groupby("origin")[columns].mean()
+    a, b = (losses[name].to_numpy(np.float64) for name in columns)
+    found |= {"n_shared": len(a), "challenger_score": float(a.mean()), "score": float(b.mean())}
     steps = int(both["step"].max())
-    p: float | None = None
     if len(losses) > 2 * steps:
-        value = diebold_mariano(a, b, step=steps).p
-        p = None if np.isnan(value) else value
-    return {
-        "n_shared": len(losses),
-        "challenger_crps_bp": float(a.mean()),
-        "crps_bp": float(b.mean()),
-        "dm_p": p,
-    }
+        test = diebold_mariano(a, b, step=steps)
+        if not np.isnan(test.p):
+            found |= {"dm_t": test.t, "dm_p": test.p}
+    return found

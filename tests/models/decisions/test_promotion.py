@@ -30,6 +30,8 @@ def challenger(**changes: object) -> Challenger:
         "n_days": 180,
         "crps_bp": 150.0,
         "naive_crps_bp": 155.0,
+        "score": 0.97,
+        "worse_p": 0.9,
         "inside_90": 162,
         "finite": True,
         "reproducible": True,
@@ -43,58 +45,71 @@ def champion(**changes: object) -> Champion:
         "recipe": "old",
         "as_of": YESTERDAY,
         "n_shared": 180,
-        "crps_bp": 152.0,
-        "challenger_crps_bp": 150.0,
+        "score": 0.98,
+        "challenger_score": 0.97,
         "dm_p": 0.01,
     }
     return Champion.model_validate(facts | changes)
 
 
 GOOD, SAME = challenger(), challenger(recipe="old")
-LIVED = {"n_live": 60, "live_crps_bp": 140.0}
+LIVED = {"n_live": 60, "live_score": 0.9}
+WORSE = {"score": 1.1, "worse_p": 0.049}
 
 
 @pytest.mark.parametrize(
     ("new", "old", "action", "unproven", "words"),
     [
         (GOOD, None, "promote", False, "first model"),
-        (challenger(crps_bp=156.0), None, "promote", True, "CRPS 156.00 bp, naive's 155.00 bp"),
-        (challenger(crps_bp=155.0), None, "promote", True, "not better than naive"),
+        (challenger(score=1.01), None, "promote", True, "CRPS 1.0100 of naive's"),
+        (challenger(score=1.0), None, "promote", True, "not better than naive"),
+        (challenger(**WORSE), None, "promote", True, "worse than naive's distribution"),
         (challenger(inside_90=180), None, "promote", True, "held 180 of 180 days"),
         (challenger(finite=False), None, "reject", False, "finite"),
         (challenger(reproducible=False), None, "reject", False, "loaded from the registry"),
         (challenger(reproduction=True), None, "reject", False, "never promoted"),
         (challenger(reproduction=True), champion(), "reject", False, "never promoted"),
-        (challenger(crps_bp=float("nan"), finite=False), champion(), "reject", False, "finite"),
+        (challenger(score=float("nan"), finite=False), champion(), "reject", False, "finite"),
         (GOOD, champion(), "promote", False, "DM p 0.010"),
         (GOOD, champion(dm_p=0.05), "keep", False, "p must be below 0.05"),
         (GOOD, champion(dm_p=None), "keep", False, "not defined"),
-        (GOOD, champion(challenger_crps_bp=152.0), "keep", False, "not better than the champion"),
-        (GOOD, champion(n_shared=0, crps_bp=None), "keep", False, "no test origin shared"),
+        (GOOD, champion(challenger_score=0.98), "keep", False, "not better than the champion"),
+        (GOOD, champion(n_shared=0, score=None), "keep", False, "no test origin shared"),
         (GOOD, champion(as_of=dt.date(2024, 6, 3)), "keep", False, "already to 2024-06-03"),
-        (GOOD, champion(**LIVED, live_challenger_crps_bp=141.0), "keep", False, "not better on 60"),
-        (GOOD, champion(**LIVED, live_challenger_crps_bp=139.0), "promote", False, "139.00 bp"),
+        (GOOD, champion(**LIVED, live_challenger_score=0.91), "keep", False, "not better on 60"),
+        (GOOD, champion(**LIVED, live_challenger_score=0.89), "promote", False, "0.8900"),
         (
             GOOD,
-            champion(n_live=59, live_crps_bp=140.0, live_challenger_crps_bp=141.0),
+            champion(n_live=59, live_score=0.9, live_challenger_score=0.91),
             "promote",
             False,
             "DM p",
         ),
         (GOOD, champion(n_live=60), "promote", False, "DM p"),
-        (GOOD, champion(**LIVED, live_challenger_crps_bp=140.0), "keep", False, "not better on 60"),
+        (GOOD, champion(**LIVED, live_challenger_score=0.9), "keep", False, "not better on 60"),
         (GOOD, champion(as_of=TODAY), "promote", False, "DM p"),
         (GOOD, champion(dm_p=0.0499), "promote", False, "DM p 0.050"),
         (challenger(inside_90=151), champion(), "promote", False, "DM p"),
         (challenger(inside_90=150), champion(), "reject", False, "expected 151 to 172"),
         (challenger(inside_90=172), champion(), "promote", False, "DM p"),
         (challenger(inside_90=173), champion(), "reject", False, "held 173 of 180 days"),
-        (challenger(crps_bp=156.0), champion(), "reject", False, "not better than naive"),
+        (challenger(**WORSE), champion(), "reject", False, "p of being worse 0.049"),
+        (challenger(**WORSE | {"worse_p": 0.05}), champion(), "keep", False, "not better than"),
+        (challenger(score=1.0, worse_p=None), champion(), "keep", False, "p of being worse not"),
         (challenger(inside_90=140), champion(), "reject", False, "expected 151 to 172"),
         (SAME, champion(), "refresh", False, "on data to 2024-06-02"),
-        (SAME, champion(crps_bp=None), "refresh", False, "no test origin shared"),
-        (SAME, champion(challenger_crps_bp=155.04), "refresh", False, "155.04 bp"),
-        (SAME, champion(challenger_crps_bp=155.05), "keep", False, "by more than 2.0%"),
+        (SAME, champion(score=None), "refresh", False, "no test origin shared"),
+        (
+            challenger(recipe="old", score=1.01),
+            champion(),
+            "refresh",
+            True,
+            "not better than naive",
+        ),
+        (challenger(recipe="old", **WORSE), champion(), "reject", False, "worse than naive"),
+        (challenger(recipe="old", **WORSE), champion(unproven=True), "refresh", True, "worse than"),
+        (SAME, champion(challenger_score=0.9995), "refresh", False, "0.9995 of naive's"),
+        (SAME, champion(challenger_score=0.9997), "keep", False, "by more than 2.0%"),
         (challenger(recipe="old", inside_90=140), champion(), "reject", False, "miscalibrated"),
         (
             challenger(recipe="old", inside_90=140),
@@ -134,12 +149,12 @@ def test_coverage_interval_holds_what_a_calibrated_model_gives() -> None:
     assert (low, high) == (14, 20)
 
 
-numbers = st.floats(1, 1000)
+numbers = st.floats(0.1, 10)
 challengers = st.builds(
     challenger,
     recipe=st.sampled_from(["old", "new"]),
-    crps_bp=numbers,
-    naive_crps_bp=numbers,
+    score=numbers,
+    worse_p=st.none() | st.floats(0, 1),
     inside_90=st.integers(0, 180),
     finite=st.booleans(),
     reproducible=st.booleans(),
@@ -147,13 +162,13 @@ challengers = st.builds(
 )
 champions = st.builds(
     champion,
-    crps_bp=st.none() | numbers,
-    challenger_crps_bp=st.none() | numbers,
+    score=st.none() | numbers,
+    challenger_score=st.none() | numbers,
     dm_p=st.none() | st.floats(0, 1),
     unproven=st.booleans(),
     n_live=st.integers(0, 200),
-    live_crps_bp=st.none() | numbers,
-    live_challenger_crps_bp=st.none() | numbers,
+    live_score=st.none() | numbers,
+    live_challenger_score=st.none() | numbers,
 )
 
 
@@ -161,10 +176,10 @@ champions = st.builds(
 def test_never_promotes_what_is_worse_on_the_mean(new: Challenger, old: Champion) -> None:
     decision = decide(new, old, POLICY)
     if decision.action == "promote":
-        assert old.challenger_crps_bp is not None
-        assert old.crps_bp is not None
-        assert old.challenger_crps_bp < old.crps_bp
-        assert new.crps_bp < new.naive_crps_bp
+        assert old.challenger_score is not None
+        assert old.score is not None
+        assert old.challenger_score < old.score
+        assert new.score < 1
         assert new.recipe != old.recipe
         if old.n_live >= POLICY.min_live_days and None not in (lived := live_scores(old)):
             assert lived[0] < lived[1]
@@ -174,11 +189,11 @@ def test_never_promotes_what_is_worse_on_the_mean(new: Challenger, old: Champion
 
 
 def live_scores(old: Champion) -> tuple[float | None, float | None]:
-    return old.live_challenger_crps_bp, old.live_crps_bp
+    return old.live_challenger_score, old.live_score
 
 
 def shared_scores(old: Champion) -> tuple[float | None, float | None]:
-    return old.challenger_crps_bp, old.crps_bp
+    return old.challenger_score, old.score
 
 
 @given(challengers, st.none() | champions)
@@ -218,13 +233,17 @@ def test_a_challenger_is_described_by_its_last_origins() -> None:
     found = describe_challenger(Recipe(), TODAY, both, 20, True)
     assert (found.recipe, found.as_of, found.n_days) == (Recipe().digest(), TODAY, 20)
     assert found.inside_90 == 18
-    assert found.crps_bp < found.naive_crps_bp
+    assert found.crps_bp < found.naive_crps_bp and found.score < 1
+    assert found.worse_p is not None and found.worse_p > 0.99
+    turned = pd.concat([predictions_of("gru", 1.5), predictions_of("naive", 1.0)])
+    worse = describe_challenger(Recipe(), TODAY, turned, 20, True)
+    assert worse.score > 1 and worse.worse_p is not None and worse.worse_p < 0.01
     assert found.finite and found.reproducible and not found.reproduction
     assert describe_challenger(Recipe(), TODAY, both, 99, False).n_days == 30
     assert not describe_challenger(Recipe(), TODAY, both, 99, False).reproducible
     holed = both.assign(**{"q0.5": both["q0.5"].where(np.arange(len(both)) != 59)})
     found = describe_challenger(Recipe(), TODAY, holed, 20, True)
-    assert not found.finite and np.isnan(found.crps_bp)
+    assert not found.finite and np.isnan(found.crps_bp) and np.isnan(found.score)
 
 
 def scores_of(crps_bp: float, n: int = 10, first: str = "2024-01-01") -> pd.DataFrame:
@@ -235,10 +254,14 @@ def scores_of(crps_bp: float, n: int = 10, first: str = "2024-01-01") -> pd.Data
 def test_a_champion_is_described_on_the_origins_that_both_have() -> None:
     facts = Champion(version="7", recipe="old", as_of=YESTERDAY)
     ours, theirs, live = scores_of(100.0), scores_of(110.0), scores_of(90.0, first="2024-01-06")
-    found = describe_champion(facts, ours, theirs, live)
+    naive = scores_of(195.5)  # its mean is 200
+    found = describe_champion(facts, ours, theirs, live, naive)
     assert (found.version, found.recipe, found.as_of) == ("7", "old", YESTERDAY)
-    assert (found.n_shared, found.challenger_crps_bp, found.crps_bp) == (10, 104.5, 114.5)
-    assert (found.n_live, found.live_challenger_crps_bp, found.live_crps_bp) == (5, 107.0, 92.0)
-    alone = describe_champion(facts, ours, None, live.iloc[:0])
-    assert (alone.n_shared, alone.crps_bp, alone.dm_p) == (0, None, None)
-    assert (alone.n_live, alone.live_crps_bp) == (0, None)
+    assert found.n_shared == 10 and found.n_live == 5
+    assert found.challenger_score == pytest.approx(104.5 / 200)
+    assert found.score == pytest.approx(114.5 / 200)
+    assert found.live_challenger_score == pytest.approx(107.0 / 200)
+    assert found.live_score == pytest.approx(92.0 / 200)
+    alone = describe_champion(facts, ours, None, live.iloc[:0], naive)
+    assert (alone.n_shared, alone.score, alone.dm_p) == (0, None, None)
+    assert (alone.n_live, alone.live_score) == (0, None)
