@@ -24,7 +24,7 @@ from models.config.recipe import PRESETS
 from models.errors import InputError
 
 if TYPE_CHECKING:
-    from models.reporting.summaries import BacktestSummary
+    from models.reporting.summaries import BacktestSummary, StepScores
 
 DEFAULTS = BacktestConfig()
 
@@ -132,6 +132,27 @@ def _day(name: str, text: str | None) -> dt.date | None:
         raise InputError(f"--{name} {text}: expected a day as YYYY-MM-DD") from error
 
 
+def describe_distance(horizon: StepScores) -> list[str]:
+    """A line a recipe: how far it is from the best baseline, and from GARCH if that is another.
+
+    The CRPS differences are in percent, negative where the recipe is better.
+    """
+    best = horizon.best_baseline
+    if best is None:
+        return []
+    tests = {(test.a, test.b): test for test in horizon.dm}
+    lines = []
+    for recipe in dict.fromkeys(test.a for test in horizon.dm if test.b == best):
+        parts = []
+        for name in dict.fromkeys((best, "garch")):
+            if test := tests.get((recipe, name)):
+                t = "not defined" if test.t is None else f"{test.t:+.2f}"
+                parts.append(f"{test.crps_diff_pct:+.2f} % against {name} (t {t})")
+        score = horizon.models[best]["crps_bp"]
+        lines.append(f"{recipe}: CRPS {', '.join(parts)}; best baseline {best}, {score:.2f} bp")
+    return lines
+
+
 def _print_summary(summary: BacktestSummary, ui_command: str) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -160,12 +181,17 @@ def _print_summary(summary: BacktestSummary, ui_command: str) -> None:
                 "yes" if name in horizon.mcs_90 else "no",
             )
         console.print(table)
+        for line in describe_distance(horizon):
+            console.print(f"  {line}", markup=False)
         for test in horizon.dm:
             if test.t is not None and test.p is not None:
                 console.print(
                     f"  {test.a} against {test.b}: CRPS {test.crps_diff_pct:+.2f} %, "
                     f"Diebold-Mariano t = {test.t:+.2f}, p = {test.p:.4f}"
                 )
+    if summary.all_steps and summary.config["horizon"] > 1:
+        alike = ", ".join(f"{name} {score:.4f}" for name, score in summary.all_steps.items())
+        console.print(f"CRPS over naive's, every step counted alike: {alike}", markup=False)
     console.print(
         "CRPS judges the whole distribution; MAE the median, which daily candles hardly improve "
         "on today's price."

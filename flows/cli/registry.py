@@ -49,12 +49,12 @@ def list_models(
     if not facts:
         print(f"{name} has no version yet; {say_where_to_look(client, name)}")
         return
-    columns = ("version", "as of", "cell", "CRPS bp", "naive bp", "decision", "aliases")
-    title = f"{name}; CRPS is the mean of all steps"
+    columns = ("version", "as of", "cell", "CRPS bp", "over naive", "decision", "aliases")
+    title = f"{name}; CRPS is the mean of all steps, over naive's with every step counted alike"
     table = Table(*columns, title=title, title_justify="left")
     for fact in facts:
         decision = f"{fact['decision'] or '-'}{' (unproven)' if fact['unproven'] else ''}"
-        scores = [_number(fact[key]) for key in ("crps_bp", "naive_crps_bp")]
+        scores = [_number(fact["crps_bp"]), _number(fact["score"], 4)]
         aliases = " ".join(f"@{alias}" for alias in fact["aliases"])
         row = [str(fact["version"]), fact["as_of"] or "-", fact["cell"] or "-", *scores]
         table.add_row(*row, decision, aliases)
@@ -154,8 +154,8 @@ def _open(symbol: str, synthetic: bool) -> tuple[Any, str]:
     return connect(), model_name(symbol, synthetic)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _number(value: float | None, decimals: int = 1) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"
 
 
 def _sentence(move: dict[str, Any]) -> str:

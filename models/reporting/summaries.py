@@ -186,6 +186,8 @@ class StepScores(_Frozen):
     dm: tuple[PairTest, ...]
     mcs_90: tuple[str, ...]
     """Models in the 90 % model confidence set."""
+    best_baseline: str | None = None
+    """Baseline of the lowest CRPS; None where none was asked for."""
 
 
 class BacktestSummary(Summary):
@@ -201,6 +203,8 @@ class BacktestSummary(Summary):
     last_origin: dt.date
     horizons: dict[str, StepScores]
     """By step."""
+    all_steps: dict[str, float] = {}
+    """By model, the mean over steps of CRPS divided by naive's at that step."""
     run_id: str
     experiment: str
     artifacts: dict[str, str]

@@ -29,8 +29,9 @@ def summarise_backtest(frame: pd.DataFrame, baselines: tuple[str, ...], seed: in
 
     `frame` holds the forecasts of several models on the same days, one under the other, with their
     CRPS (`with_crps`). Every recipe is tested against every baseline and every other recipe: `a` is
-    better where `t` and `crps_diff_pct` are negative. Raises ValueError where days differ between
-    models.
+    better where `t` and `crps_diff_pct` are negative; `best_baseline` has the lowest CRPS.
+    `all_steps`: each model's mean over steps of CRPS divided by naive's at that step, empty without
+    naive. Raises ValueError where days differ between models.
     """
     first = frame.loc[frame["step"] == 1]
     summary: Summary = {
@@ -45,6 +46,12 @@ def summarise_backtest(frame: pd.DataFrame, baselines: tuple[str, ...], seed: in
             for name, part in rows.groupby("model", sort=False)
         }
         summary["horizons"][str(step)] = _summarise_step(by_model, int(str(step)), baselines, seed)
+    steps = [horizon["models"] for horizon in summary["horizons"].values()]
+    summary["all_steps"] = {
+        name: float(np.mean([1 - models[name]["skill_naive"] for models in steps]))
+        for name in steps[0]
+        if "naive" in steps[0]
+    }
     return summary
 
 
@@ -66,11 +73,13 @@ def _summarise_step(
             models[name]["skill_naive"] = 1 - crps[name].mean() / crps["naive"].mean()
             models[name]["mae_skill_naive"] = 1 - models[name]["mae_bp"] / _mae(by_model["naive"])
     recipes = [name for name in by_model if name not in baselines]
-    pairs = [(a, b) for a in recipes for b in by_model if b in baselines]
+    rivals = [name for name in by_model if name in baselines]
+    pairs = [(a, b) for a in recipes for b in rivals]
     return {
         "models": models,
         "dm": [_compare(crps, a, b, step) for a, b in [*pairs, *combinations(recipes, 2)]],
         "mcs_90": [name for name, p in confidence.items() if p >= 0.10],
+        "best_baseline": min(rivals, key=lambda name: crps[name].mean(), default=None),
     }
 
 

@@ -54,6 +54,7 @@ def _facts(version: ModelVersion, aliases: dict[str, list[str]]) -> dict[str, An
         "reasons": list(decision.reasons) if decision else [],
         "crps_bp": scores.get("crps_bp"),
         "naive_crps_bp": scores.get("naive_crps_bp"),
+        "score": scores.get("score"),
         "n_days": scores.get("n_days"),
         "inside_90": scores.get("inside_90"),
         "aliases": aliases.get(str(version.version), []),

@@ -84,10 +84,33 @@ def test_the_better_model_wins_every_comparison():
     assert (test["a"], test["b"]) == ("net", "naive")
     assert test["t"] < -5 and test["p"] < 1e-6 and test["crps_diff_pct"] < -5
     assert horizon["mcs_90"] == ["net"]
+    assert horizon["best_baseline"] == "naive"
+    assert summary["all_steps"]["naive"] == 1
+    assert summary["all_steps"]["net"] == pytest.approx(1 + test["crps_diff_pct"] / 100)
     net = horizon["models"]["net"]
     assert net["skill_naive"] == pytest.approx(-test["crps_diff_pct"] / 100)
     assert net["mae_skill_naive"] == 0
     assert sum(year["n"] for year in net["by_year"].values()) == 600
+
+
+def test_the_best_baseline_is_named_and_steps_count_alike_in_the_score_of_all():
+    rng = np.random.default_rng(5)
+    actual = rng.normal(size=300)
+    models = {"net": 1.0, "naive": 3.0, "garch": 1.5, "har": 1.3}
+    frames = [
+        frame_of(name, size * actual, np.tile(size * width * NORMAL, (300, 1))).assign(step=step)
+        for name, width in models.items()
+        for step, size in ((1, 1.0), (2, 100.0))
+    ]
+    baselines = ("naive", "garch", "har")
+    summary = summarise_backtest(pd.concat(frames), baselines, 1)
+    one, two = summary["horizons"]["1"], summary["horizons"]["2"]
+    assert one["best_baseline"] == two["best_baseline"] == "har"
+    # The second step is a hundred times as large, and counts no more.
+    skill = one["models"]["net"]["skill_naive"]
+    assert summary["all_steps"]["net"] == pytest.approx(1 - skill)
+    alone = summarise_backtest(pd.concat(frames[:2]), (), 1)
+    assert alone["horizons"]["1"]["best_baseline"] is None and alone["all_steps"] == {}
 
 
 def test_models_asked_about_other_days_are_refused():
