@@ -59,3 +59,10 @@ class LedgerError(ServiceError):
 
     Nothing of the transaction was stored. A stage is tried again.
     """
+
+
+class StoreError(ServiceError):
+    """An object store of candles, snapshots or reports failed, forbids, or gave something else.
+
+    Nothing half-written is read. A stage is tried again.
+    """

@@ -12,6 +12,7 @@ from tasks.registry.connection import connect
 from tasks.registry.versions import find_by_key, retrain_key
 from tasks.report import report_folder
 from tasks.stage import stage
+from tasks.storage.archive import recover
 
 
 @stage("recall", retries=3)
@@ -24,7 +25,10 @@ def recall(config: RetrainConfig, snapshot: SnapshotRecord) -> RecallRecord:
     found = find_by_key(connect(), name, retrain_key(config, snapshot))
     if found is None or "finished" not in found.tags:
         return RecallRecord()
-    path = report_folder(snapshot.as_of, name, str(found.version)) / "summary.json"
+    folder = report_folder(snapshot.as_of, name, str(found.version))
+    if not folder.exists():
+        recover(f"reports/{folder.name}", folder)
+    path = folder / "summary.json"
     try:
         summary = RetrainSummary.model_validate_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValidationError):

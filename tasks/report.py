@@ -29,6 +29,7 @@ from models.reporting.summaries import DriftLook, ReportRecord, RetrainSummary, 
 from models.scoring.holdout import Evaluation
 from tasks.registry.connection import connect
 from tasks.stage import stage
+from tasks.storage.archive import keep
 from tasks.storage.files import read_frame, whole_folder
 from tasks.storage.home import home
 from tasks.storage.ledger import read_last_look
@@ -63,6 +64,7 @@ def report(
     plots = {name: render_png(figure) for name, figure in figures.items()}
     with whole_folder(folder) as temporary:
         _write_report(temporary, summary, plots, evaluated.predictions_path)
+    keep(folder, f"reports/{folder.name}")
     _show_in_prefect(summary, folder)
     seconds = seconds | {"report": time.perf_counter() - start}
     _log_to_mlflow(connect(), version.run_id, folder, seconds)

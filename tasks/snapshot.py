@@ -7,8 +7,10 @@ import json
 from models.data.candles import digest_candles
 from models.records import CandlesRecord, CheckedRecord, SnapshotRecord
 from tasks.stage import stage
+from tasks.storage.archive import keep
 from tasks.storage.files import read_frame, write_frame, write_text
 from tasks.storage.home import home
+from tasks.storage.snapshots import archive_name
 
 
 @stage("snapshot", retries=3)
@@ -31,4 +33,6 @@ def snapshot(candles: CandlesRecord, checked: CheckedRecord, symbol: str) -> Sna
         write_frame(frame, record.candles_path)
         facts = record.model_dump(mode="json", exclude={"folder", "seconds"})
         write_text(json.dumps(facts | {"columns": list(frame.columns)}, indent=2), manifest)
+    if not candles.synthetic:
+        keep(record.folder, archive_name(record))
     return record

@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from models.errors import InputError, LedgerError, RegistryError
+from models.errors import InputError, LedgerError, RegistryError, StoreError
 from models.records import Record
 from tasks.registry.connection import told_in_one_line
 
@@ -20,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R", bound=Record)
 
 # A network, disk or database that fails once may work the next time; anything else will not.
-TRANSIENT = (OSError, LedgerError, RegistryError)
+TRANSIENT = (OSError, LedgerError, RegistryError, StoreError)
 
 
 def stage(name: str, *, retries: int = 0) -> Callable[[Callable[P, R]], Task[P, R]]:

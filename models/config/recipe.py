@@ -113,6 +113,12 @@ class Windows(Frozen):
     """Whether the windows are drawn in random order."""
 
 
+def _may_leave_kind_out(schema: dict[str, Any]) -> None:
+    # Prefect checks a deployment's parameters by the schema; without `kind`, which follows from the
+    # other keys, they fit both, and `oneOf` refuses that.
+    schema["anyOf"] = schema.pop("oneOf")
+
+
 class Recipe(Frozen):
     """Everything that makes a forecaster from candles: features, target, network, training."""
 
@@ -156,7 +162,9 @@ class Recipe(Frozen):
     validation_share: float = Field(0.1, ge=0.01, lt=0.5)
     """Last part of the training windows, at most 1,000 of them, held out for early stopping and
     error quantiles."""
-    training: Annotated[Chunks | Windows, Field(discriminator="kind")] = Chunks()
+    training: Annotated[
+        Chunks | Windows, Field(discriminator="kind", json_schema_extra=_may_leave_kind_out)
+    ] = Chunks()
     """How the network is trained: chunks or windows, and the settings of that kind. A bidirectional
     cell and the head 'point' train on windows."""
     seed: int = Field(7, ge=0, lt=2**31)

@@ -7,6 +7,7 @@ written whole under a temporary name and renamed.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,8 +23,9 @@ from fsspec.implementations.local import LocalFileSystem
 
 from models.data.store_table import BadRows, candle_schema, check_table
 from models.errors import InputError
+from tasks.storage.archive import is_object_store, open_files, put, told_in_one_line
 from tasks.storage.home import home
-from tasks.storage.lock import locked
+from tasks.storage.lock import hold, locked, shares_locks
 
 CANDLES, REVISIONS, QUARANTINE = "candles.parquet", "_revisions.parquet", "_quarantine.parquet"
 
@@ -39,34 +40,38 @@ class CandleStore:
     def __init__(self, source: str, symbol: str, address: str = "") -> None:
         address = address or os.environ.get("BTC_STORE") or str(home() / "candles")
         folders = (source.replace(":", "-"), symbol.replace("/", "-").replace(":", "_"))
-        try:
-            self._files, root = fsspec.url_to_fs(address)
-        except (ImportError, ValueError) as error:
-            raise InputError(f"BTC_STORE: cannot open {address!r} ({error})") from error
+        self._files, root = open_files("BTC_STORE", address)
         self.source, self.symbol = source, symbol
         self.schema = candle_schema(symbol)
-        self.folder = "/".join([root.rstrip("/"), *folders])
+        self.folder = "/".join([root, *folders])
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other writers on this machine waiting; ends with the process, however it ends.
+        """Keep other writers waiting; ends with the process, however it ends.
 
-        An object store knows no locks: its lock is a file under BTC_HOME, so that writers on other
-        machines are not kept waiting.
+        A lock file in the store keeps those of this machine waiting. An object store knows no
+        locks: PostgreSQL's keep those of all machines waiting, and without it InputError is raised.
         """
         if isinstance(self._files, LocalFileSystem):
-            path = Path(self.folder) / ".lock"
+            held = locked(Path(self.folder) / ".lock")
+        elif is_object_store(self._files) and not shares_locks():
+            raise InputError(
+                f"BTC_STORE: {self.folder} cannot be locked, since an object store knows no locks; "
+                "set BTC_DATABASE_URL to a PostgreSQL server, whose locks all machines share, or "
+                "keep the candles on a disk"
+            )
         else:
-            path = home() / "locks" / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', self.folder)}.lock"
-        with locked(path):
+            held = hold(f"store {re.sub(r'[^A-Za-z0-9.-]+', '_', self.folder)}", wait=True)
+        with held:
             yield
 
     def read(self) -> pa.Table:
         """All stored candles, sorted; no row where nothing is stored yet.
 
-        Raises InputError for a file that is no candle table.
+        Raises InputError for a file that is no candle table, StoreError for a store that fails.
         """
-        tables = map(self._read_year, self.years())
+        with told_in_one_line("BTC_STORE", self.folder):
+            tables = [self._read_year(path) for path in self.years()]
         return pa.concat_tables([self.schema.empty_table(), *tables])
 
     def years(self) -> list[str]:
@@ -116,15 +121,19 @@ class CandleStore:
             raise _unusable(path, "no such table") from error
 
     def _write(self, path: str, table: pa.Table) -> None:
-        folder, _, name = path.rpartition("/")
-        temporary = f"{folder}/.{name}.part"
-        self._files.makedirs(folder, exist_ok=True)
-        with self._files.open(temporary, "wb") as file:
-            pq.write_table(table, file, compression="zstd", **_encoding(table.schema))
-            if isinstance(self._files, LocalFileSystem):
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd", **_encoding(table.schema))
+        if isinstance(self._files, LocalFileSystem):
+            temporary = Path(path).with_name(f".{Path(path).name}.part")
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(buffer.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
-        self._files.mv(temporary, path)
+            temporary.replace(path)
+            return
+        with told_in_one_line("BTC_STORE", self.folder):
+            put(self._files, path, buffer.getvalue())
 
 
 def list_stores() -> list[CandleStore]:

@@ -10,7 +10,9 @@ import pyarrow as pa
 from models.config.flows import RetrainConfig
 from models.data.candles import digest_candles
 from models.errors import SourceError
+from models.naming import model_name
 from models.records import SnapshotRecord
+from tasks.storage.archive import list_kept, recover
 from tasks.storage.files import read_frame
 from tasks.storage.home import home
 
@@ -36,6 +38,7 @@ def find_newest_snapshot(
     config: RetrainConfig, as_of: dt.date, trouble: SourceError
 ) -> SnapshotRecord:
     """The newest intact snapshot of the symbol's real candles up to `as_of`; `trouble` without."""
+    _recover_newest(config.symbol, as_of)
     known = [
         record
         for record, intact in list_snapshots()
@@ -45,3 +48,19 @@ def find_newest_snapshot(
     if not known:
         raise trouble
     return known[-1]
+
+
+def archive_name(record: SnapshotRecord) -> str:
+    """Where a snapshot is in the archive, so that those of a symbol are listed by day."""
+    folder = f"{record.as_of}-{record.sha256}"
+    return f"snapshots/{model_name(record.symbol, record.synthetic)}/{folder}"
+
+
+def _recover_newest(symbol: str, as_of: dt.date) -> None:
+    """Bring the newest snapshot of a symbol back that another machine left in the archive."""
+    folder = f"snapshots/{model_name(symbol, synthetic=False)}"
+    for name in reversed(list_kept(folder)):
+        day, sha256 = name[:10], name[11:]
+        target = home() / "snapshots" / sha256
+        if day <= as_of.isoformat() and (target.exists() or recover(f"{folder}/{name}", target)):
+            return
