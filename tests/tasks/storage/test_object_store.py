@@ -174,6 +174,8 @@ def refusing(status: int, code: str) -> Iterator[str]:
     """An S3 endpoint that answers every request with an error."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             text = f"<Error><Code>{code}</Code><Message>{code} said</Message></Error>".encode()
