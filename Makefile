@@ -29,8 +29,8 @@ soak: $(READY)  ## The long tests: minutes each
 bench: $(READY)  ## Measure speed and memory; DATA=path/to/BTC-USD.csv for real prices
 	$(BIN)/python -m bench $(if $(DATA),--data $(DATA))
 
-up: $(READY)  ## Prefect server, deployments and a worker, in the foreground
-	sh bin/up
+up: $(READY)  ## Servers, deployments and a worker, in the foreground; SOURCE=csv:PATH
+	@$(BIN)/btc up $(if $(SOURCE),--source $(SOURCE))
 
 setup: $(READY)
 

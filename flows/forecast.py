@@ -6,7 +6,6 @@ import datetime as dt
 from typing import cast
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from flows.closing import forecast_and_score
 from flows.retrain import retrain
@@ -14,7 +13,6 @@ from flows.symbols import run_each
 from models.config.flows import RetrainConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
 from models.errors import InputError, ServiceError, SourceError
-from models.naming import model_name
 from models.records import SnapshotRecord
 from models.reporting.summaries import (
     ForecastSummary,
@@ -27,8 +25,8 @@ from tasks.ingest import ingest
 from tasks.preflight import check_request
 from tasks.snapshot import snapshot
 from tasks.storage.files import discarded_after
-from tasks.storage.lock import hold
 from tasks.storage.snapshots import find_newest_snapshot
+from tasks.turns import alive, find_later_run, read_clock, take_turn
 from tasks.validate import validate
 
 
@@ -39,20 +37,24 @@ def forecast(
 ) -> ForecastSummary | Skipped | SymbolsSummary:
     """Forecast from the newest candle with the champion, and score what was forecast before.
 
-    With `watch.retrain_on_drift` a new alarm starts a retrain, after the forecast is made.
+    With `watch.retrain_on_drift` a new alarm starts a retrain, after the forecast is made. It waits
+    for a run of an earlier day, and ends at once where a later one is due (`skipped`).
     """
+    if config.as_of is None and (later := find_later_run()):
+        return Skipped(skipped=f"the run of {later:%Y-%m-%d} is due too, and makes up for this day")
     if config.symbols:
-        return run_each("flows.forecast:forecast", config, below_usd=below_usd)
+        with alive():
+            return run_each("flows.forecast:forecast", config, below_usd=below_usd)
     check_request(config)
-    scheduled = flow_run.scheduled_start_time
-    newest_closed = newest_closed_day(scheduled)
-    as_of = resolve_as_of(config.as_of, newest_closed)
+    scheduled, now = read_clock()
+    newest_closed = newest_closed_day(now)
+    as_of = resolve_as_of(config.as_of or newest_closed_day(scheduled), newest_closed)
 
-    with hold(model_name(config.symbol, synthetic=False)) as mine:
+    with alive(), take_turn(config.symbol, as_of) as mine:
         if not mine:
             return Skipped(skipped=f"a retrain of {config.symbol} is at work, and will forecast")
         snapped, trouble = take_candles(config, as_of, newest_closed)
-        summary = forecast_and_score(config, snapped, newest_closed, scheduled, below_usd, trouble)
+        summary = forecast_and_score(config, snapped, newest_closed, now, below_usd, trouble)
     if config.watch.retrain_on_drift and summary.new_alarms:
         started = retrain_on_drift(config, as_of, summary.new_alarms)
         return summary.model_copy(update={"retrain": started})

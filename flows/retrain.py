@@ -5,14 +5,12 @@ from __future__ import annotations
 import datetime as dt
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from flows.closing import forecast_and_score
 from flows.symbols import run_each
 from models.config.flows import RetrainConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
 from models.errors import NoForecastError
-from models.naming import model_name
 from models.records import (
     CandlesRecord,
     CheckedRecord,
@@ -42,8 +40,8 @@ from tasks.rival import rival
 from tasks.scale import scale
 from tasks.snapshot import snapshot
 from tasks.storage.files import discarded_after
-from tasks.storage.lock import hold
 from tasks.train import train
+from tasks.turns import alive, find_later_run, read_clock, take_turn
 from tasks.validate import validate
 from tasks.window import window
 
@@ -54,16 +52,20 @@ def retrain(
 ) -> RetrainSummary | Skipped | SymbolsSummary:
     """Retrain on the candles up to the newest closed one and return the run's summary.
 
-    A retrain that was done before is not done again, one that was cut off is finished. While
-    another one of the symbol is at work, this one says so (`skipped`) and ends.
+    A retrain that was done before is not done again, one that was cut off is finished. It waits for
+    one of an earlier day. Where the same day is being done, or a later run of the same deployment
+    is due, it says so (`skipped`) and ends.
     """
+    if config.as_of is None and (later := find_later_run()):
+        return Skipped(skipped=f"the run of {later:%Y-%m-%d} is due too, and makes up for this day")
     if config.symbols:
-        return run_each("flows.retrain:retrain", config)
+        with alive():
+            return run_each("flows.retrain:retrain", config)
     check_request(config)
-    scheduled = flow_run.scheduled_start_time
-    newest_closed = newest_closed_day(scheduled)
-    as_of = resolve_as_of(config.as_of, newest_closed)
-    with hold(model_name(config.symbol, synthetic=False)) as mine:
+    scheduled, now = read_clock()
+    newest_closed = newest_closed_day(now)
+    as_of = resolve_as_of(config.as_of or newest_closed_day(scheduled), newest_closed)
+    with alive(), take_turn(config.symbol, as_of) as mine:
         if not mine:
             return Skipped(skipped=f"another retrain of {config.symbol} is at work; this one ends")
         candles = ingest(config, as_of)
@@ -72,10 +74,10 @@ def retrain(
             snapped = snapshot(candles, checked, config.symbol)
             recalled = recall(config, snapped)
             summary = recalled.summary or make_version(
-                config, candles, checked, snapped, recalled, scheduled
+                config, candles, checked, snapped, recalled, now
             )
         try:
-            forecast = forecast_and_score(config, snapped, newest_closed, scheduled)
+            forecast = forecast_and_score(config, snapped, newest_closed, now)
         except NoForecastError as refusal:
             return with_forecast(summary, Refused(refused=str(refusal)))
     return with_forecast(summary, forecast)

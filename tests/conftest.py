@@ -42,7 +42,7 @@ from models.records import CandlesRecord, ScaledRecord, SnapshotRecord  # noqa: 
 from tasks.scale import read_scaled, scale  # noqa: E402
 from tasks.storage.files import write_frame  # noqa: E402
 from tasks.window import window  # noqa: E402
-from tests.servers import postgres_server  # noqa: E402
+from tests.servers import postgres_server, shared_prefect_server  # noqa: E402
 
 LAST_DAY = dt.date(2024, 12, 31)
 
@@ -157,3 +157,19 @@ def fitted(
         return stages, stages.fit()[0]
 
     return fit
+
+
+@pytest.fixture(scope="session")
+def shared_root(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all workers of this session share."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base if worker_id == "master" else base.parent) / "shared"
+    root.mkdir(exist_ok=True)
+    return root
+
+
+@pytest.fixture(scope="session")
+def prefect_api(shared_root: Path) -> Iterator[str]:
+    """Address of the Prefect server of all workers."""
+    with shared_prefect_server(shared_root) as url:
+        yield url

@@ -55,6 +55,35 @@ COMMANDS = {
         "flows.cli.registry:pin",
         "Keep the champion where it is, whatever a retrain decides, until `btc unpin`.",
     ),
+    "up": (
+        "flows.cli.service:up",
+        "Start servers, deployments and a worker, and watch over them until Ctrl-C.",
+    ),
+    "status": (
+        "flows.cli.service:status",
+        "Show servers, runs, champion, forecast, candles, disk and alarms; exit 1 with an alarm.",
+    ),
+    "down": (
+        "flows.cli.service:down",
+        "Stop what `btc up` started, also where it ended without doing so itself.",
+    ),
+    "doctor": (
+        "flows.cli.care:doctor",
+        "Look for what is wrong, and say the command that mends it; exit 1 with a finding.",
+    ),
+    "clean": (
+        "flows.cli.care:clean",
+        "Delete what nothing names: old pictures, and versions that never forecast.",
+    ),
+    "backup": ("flows.cli.care:backup", "Write all state into one file, also while servers run."),
+    "restore": (
+        "flows.cli.care:restore",
+        "Make the state folder (BTC_HOME) of a backup; it must not hold anything yet.",
+    ),
+    "alerts": (
+        "flows.cli.service:alerts_app",
+        "Tell somebody what needs attention, by webhook, e-mail or ping.",
+    ),
     "unpin": ("flows.cli.registry:unpin", "Let retrains move the champion again."),
 }
 """Where each command is, and what the list of commands says of it: its docstring or help text."""

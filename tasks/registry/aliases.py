@@ -15,7 +15,6 @@ from sqlalchemy import select, update
 from models.errors import InputError
 from models.naming import model_name
 from tasks.registry.connection import told_in_one_line
-from tasks.registry.model_files import load_version
 from tasks.registry.versions import check_promotable, find_version
 from tasks.storage.database import alias_history, insert_new, read_rows, transaction
 from tasks.storage.lock import hold
@@ -102,6 +101,8 @@ def move_by_hand(
             )
         target = find_version(client, wanted.model, to)
         check_promotable(target)
+        from tasks.registry.model_files import load_version  # not at the top: it imports TensorFlow
+
         load_version(target)
         move_champion(client, wanted.model_copy(update={"to": to}))
     return before, to

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from flows.cli.app import app
 from tests.flows import states
-from tests.servers import btc, environment, shared_prefect_server
+from tests.servers import btc, environment
 
 # Small enough to train in a second, with every part of a real run.
 QUICK = ("--set", "units=4", "--set", "lookback=10", "--set", "horizon=2", "--set", "epochs=2")
@@ -29,22 +29,6 @@ class Run:
     summary: dict[str, Any]
     stdout: str
     stderr: str
-
-
-@pytest.fixture(scope="session")
-def shared_root(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """A folder that all workers of this session share."""
-    base = tmp_path_factory.getbasetemp()
-    root = (base if worker_id == "master" else base.parent) / "shared"
-    root.mkdir(exist_ok=True)
-    return root
-
-
-@pytest.fixture(scope="session")
-def prefect_api(shared_root: Path) -> Iterator[str]:
-    """Address of the Prefect server of all workers."""
-    with shared_prefect_server(shared_root) as url:
-        yield url
 
 
 @pytest.fixture(scope="session")

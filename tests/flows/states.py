@@ -9,9 +9,7 @@ import datetime as dt
 import json
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +27,10 @@ from flows.forecast import forecast
 from flows.retrain import retrain
 from models.config.flows import RetrainConfig
 from tasks.registry.aliases import find_champion
+from tasks.service.backup import relocate
 from tests.simulation.days import FIRST_DAY, NAME, RECIPE, write_candles
 
 Run = Callable[..., dict[str, Any]]
-# Of MLflow's database: where the absolute path of the state folder stands.
-PATH_COLUMNS = {
-    "experiments": ("artifact_location",),
-    "runs": ("artifact_uri",),
-    "logged_models": ("artifact_location",),
-    "model_versions": ("source", "storage_location"),
-}
 DEAD_EXCHANGE = {
     "source": "exchange:bitstamp",
     "ingestion": {"exchange_url": "http://127.0.0.1:9", "attempts": 1},
@@ -91,24 +83,14 @@ def share(name: str, make: Callable[..., None], api: str, root: Path) -> Path:
             # MLflow leaves its address in the environment of a process that has used it.
             os.environ.pop("MLFLOW_TRACKING_URI", None)
             half.rename(home)
-            relocate(home, half)
+            relocate(home / "mlflow.db", str(half), str(home))
     return home
 
 
 def copy_state(state: Path, home: Path) -> None:
     """Copy a state folder; MLflow's database holds absolute paths, which change with it."""
     shutil.copytree(state, home)
-    relocate(home, state)
-
-
-def relocate(home: Path, before: Path) -> None:
-    with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
-        for table, columns in PATH_COLUMNS.items():
-            for column in columns:
-                database.execute(
-                    f"UPDATE {table} SET {column} = replace({column}, ?, ?)",
-                    (str(before), str(home)),
-                )
+    relocate(home / "mlflow.db", str(state), str(home))
 
 
 def champion(client: MlflowClient) -> str | None:

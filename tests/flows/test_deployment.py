@@ -53,14 +53,19 @@ def test_deployed_retrain_runs_on_a_worker(tmp_path: Path) -> None:
         deployment = requests.get(f"{api}/deployments/name/retrain/daily", timeout=10).json()
         schedule = deployment["schedules"][0]["schedule"]
         assert (schedule["cron"], schedule["timezone"]) == ("20 0 * * *", "UTC")
-        assert deployment["global_concurrency_limit"]["limit"] == 1
+        assert deployment["global_concurrency_limit"] is None
         assert "recipe" in json.dumps(deployment["parameter_openapi_schema"])
 
         assert wait_for_scheduled(api).endswith("T00:20:00Z")
 
         worker = [str(BIN / "prefect"), "worker", "start", "--pool", "btc"]
         with running(worker, env=env, cwd=tmp_path, log=tmp_path / "worker.log"):
-            quick = {"units": 4, "lookback": 10, "horizon": 2, "training": {"epochs": 2}}
+            quick = {
+                "units": 4,
+                "lookback": 10,
+                "horizon": 2,
+                "training": {"kind": "chunks", "epochs": 2},
+            }
             config = {"source": "sample", "recipe": quick}
             told = prefect(
                 "deployment",

@@ -1,0 +1,78 @@
+"""`btc doctor`, `clean`, `backup` and `restore`: the care of what is stored."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.options import SymbolOption
+
+
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what can be mended without losing anything.")
+    ] = False,
+    symbol: SymbolOption = "BTC/USD",
+) -> None:
+    """Look for what is wrong, and say the command that mends it; exit 1 with a finding."""
+    from tasks.service.doctor import examine
+
+    findings = examine(symbol)
+    left = 0
+    for finding in findings:
+        if fix and finding.fix is not None:
+            finding.fix()
+            print(f"mended: {finding.what}")
+            continue
+        left += 1
+        print(f"{finding.what}\n  {finding.todo}")
+    if not findings:
+        print("nothing found")
+    if left:
+        sys.exit(1)
+
+
+def clean(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")
+    ] = False,
+    keep_days: Annotated[
+        int, typer.Option(min=1, help="Age in days from which what nothing names is deleted.")
+    ] = 90,
+    symbol: SymbolOption = "BTC/USD",
+) -> None:
+    """Delete what nothing names: old pictures, and versions that never forecast."""
+    from tasks.service.clean import delete, find_rubbish
+
+    items = find_rubbish(symbol, keep_days)
+    for item in items:
+        print(f"{item.n_bytes / 1e6:8.2f} MB  {item.what}: {item.path}")
+    total = sum(item.n_bytes for item in items) / 1e6
+    if dry_run:
+        print(f"{total:8.2f} MB would be deleted, {len(items)} items")
+        return
+    print(f"{delete(items, symbol) / 1e6:8.2f} MB deleted, {len(items)} items")
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="The .tar.gz to write.")],
+    symbol: SymbolOption = "BTC/USD",
+) -> None:
+    """Write all state into one file, also while servers run."""
+    from tasks.service.backup import back_up
+
+    n_files = back_up(target, symbol)
+    print(f"{n_files} files, {target.stat().st_size / 1e6:,.1f} MB in {target}")
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A file of `btc backup`.")],
+) -> None:
+    """Make the state folder (BTC_HOME) of a backup; it must not hold anything yet."""
+    from tasks.service.backup import restore as make
+    from tasks.storage.home import home
+
+    print(f"{make(source)} files in {home()}")

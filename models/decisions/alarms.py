@@ -1,0 +1,176 @@
+"""What somebody must be told of: alarms from the facts of a moment, each told once."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pydantic import BaseModel, ConfigDict
+
+LATE = dt.timedelta(hours=1)
+STALE_DAYS = 2
+"""Age of the newest candle, in days, from which it is an alarm; yesterday's is the normal one."""
+LEAST_DISK_BYTES = 1_000_000_000
+REJECTED_DAYS = 3
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class RunFacts(_Frozen):
+    """The newest ended run of a flow."""
+
+    flow: str
+    run_id: str
+    state: str
+    message: str
+    day: dt.date
+    link: str
+
+
+class MoveFacts(_Frozen):
+    """The newest move of the champion's alias."""
+
+    key: str
+    action: str
+    to_version: int
+    why: str
+    day: dt.date
+
+
+class Facts(_Frozen):
+    """What is known of a service at a moment; None or empty where it is not known."""
+
+    now: dt.datetime
+    servers: dict[str, bool] = {}
+    runs: tuple[RunFacts, ...] = ()
+    overdue: dict[str, dt.datetime] = {}
+    newest_candle: dt.date | None = None
+    champion: int | None = None
+    champion_as_of: dt.date | None = None
+    last_forecast: dt.date | None = None
+    move: MoveFacts | None = None
+    decisions: tuple[str, ...] = ()
+    drift: tuple[str, ...] = ()
+    drift_day: dt.date | None = None
+    disk_bytes: int | None = None
+    link: str = ""
+
+
+class Alarm(_Frozen):
+    """One thing to be told.
+
+    `topic` is what it is about: when no alarm of a topic is left, that is told too, if it `lasts`.
+    `key` tells two alarms of a topic apart; the same key is told once.
+    """
+
+    topic: str
+    key: str
+    day: dt.date
+    what: str
+    why: str
+    todo: str
+    link: str = ""
+    lasts: bool = True
+
+    @property
+    def text(self) -> str:
+        """The alarm as lines of a message."""
+        lines = [f"{self.day}: {self.what}", f"Why: {self.why}", f"What to do: {self.todo}"]
+        return "\n".join([*lines, f"See: {self.link}"] if self.link else lines)
+
+
+def find_alarms(facts: Facts) -> list[Alarm]:
+    """Every alarm that stands at this moment."""
+    today = facts.now.date()
+    found = [_failed(run) for run in facts.runs if run.state in ("FAILED", "CRASHED")]
+    found += [
+        _alarm("overdue", facts, today, f"{flow} has not run", f"it was due at {due:%H:%M} UTC",
+               "`btc status` shows whether the worker runs; `btc up` starts it", key=f"{flow}{due}")
+        for flow, due in facts.overdue.items()
+        if facts.now - due > LATE
+    ]  # fmt: skip
+    found += [
+        _alarm("server", facts, today, f"{name} does not answer", "its process is gone or hangs",
+               "`btc down` and `btc up`", key=name)
+        for name, well in facts.servers.items()
+        if not well
+    ]  # fmt: skip
+    if facts.newest_candle and (today - facts.newest_candle).days > STALE_DAYS:
+        found.append(
+            _alarm("candle", facts, today, "no fresh candle",
+                   f"the newest is of {facts.newest_candle}",
+                   "`btc ingest` says what the source answers", key=str(facts.newest_candle))
+        )  # fmt: skip
+    if facts.disk_bytes is not None and facts.disk_bytes < LEAST_DISK_BYTES:
+        found.append(
+            _alarm("disk", facts, today, "the disk is nearly full",
+                   f"{facts.disk_bytes / 1e6:,.0f} MB are left, at least 1,000 are wanted",
+                   "`btc clean --dry-run` shows what can go")
+        )  # fmt: skip
+    if len(facts.decisions) >= REJECTED_DAYS and set(facts.decisions[:REJECTED_DAYS]) == {"reject"}:
+        found.append(
+            _alarm("rejected", facts, today, "new versions are rejected",
+                   f"the last {REJECTED_DAYS} retrains made none that is good enough",
+                   "`btc models` shows the reasons; the champion goes on serving")
+        )  # fmt: skip
+    found += [
+        _alarm("drift", facts, facts.drift_day or today, "drift", text,
+               "`btc ledger` shows the record; `btc retrain` learns the newest days", key=text[:40])
+        for text in facts.drift
+    ]  # fmt: skip
+    if facts.move is not None:
+        found.append(_moved(facts.move, facts.link))
+    return found
+
+
+def _failed(run: RunFacts) -> Alarm:
+    return Alarm(
+        topic=f"run {run.flow}",
+        key=run.run_id,
+        day=run.day,
+        what=f"{run.flow} {run.state.lower()}",
+        why=run.message or "no reason is known",
+        todo="mend what the reason names; the next run does the work, or start one by hand",
+        link=run.link,
+    )
+
+
+def _moved(move: MoveFacts, link: str) -> Alarm:
+    verb = {"rollback": "rolled back to", "manual": "set by hand to"}.get(move.action, "is now")
+    return Alarm(
+        topic="champion",
+        key=move.key,
+        day=move.day,
+        what=f"the champion {verb} version {move.to_version} ({move.action})",
+        why=move.why,
+        todo="nothing; `btc rollback --why …` goes back",
+        link=link,
+        lasts=False,
+    )
+
+
+def _alarm(
+    topic: str, facts: Facts, day: dt.date, what: str, why: str, todo: str, *, key: str = ""
+) -> Alarm:
+    return Alarm(
+        topic=topic, key=key or topic, day=day, what=what, why=why, todo=todo, link=facts.link
+    )
+
+
+def select_untold(
+    alarms: list[Alarm], told: dict[str, list[str]]
+) -> tuple[list[Alarm], list[str], dict[str, list[str]]]:
+    """Alarms that were not told yet, topics that are well again, and what is told after both.
+
+    `told`: the keys told, by topic. Topics that do not last keep their keys and are never well.
+    """
+    new = [alarm for alarm in alarms if alarm.key not in told.get(alarm.topic, [])]
+    standing = {alarm.topic for alarm in alarms}
+    passing = {alarm.topic for alarm in alarms if not alarm.lasts}
+    well = sorted(topic for topic in told if topic not in standing and topic != "champion")
+    after = {topic: keys for topic, keys in told.items() if topic not in well}
+    for alarm in new:
+        kept = after.get(alarm.topic, []) if alarm.topic not in passing else []
+        after[alarm.topic] = [*kept, alarm.key]
+    return new, well, after

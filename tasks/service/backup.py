@@ -1,0 +1,112 @@
+"""One file with all state, and state made of such a file, also in another folder."""
+
+from __future__ import annotations
+
+import sqlite3
+import tarfile
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from models.errors import InputError
+from models.naming import model_name
+from tasks.storage.files import whole_file
+from tasks.storage.home import home
+from tasks.storage.lock import hold
+
+# What is made anew, or belongs to processes of this machine.
+LEFT_OUT = ("locks", "work", "service")
+MARK = "btc-daily-backup"
+# Of MLflow's database: the columns in which the absolute path of the state folder stands.
+PATH_COLUMNS = {
+    "experiments": ("artifact_location",),
+    "runs": ("artifact_uri",),
+    "logged_models": ("artifact_location",),
+    "model_versions": ("source", "storage_location"),
+}
+
+
+def back_up(target: Path, symbol: str = "BTC/USD") -> int:
+    """Write all state into a .tar.gz; returns the number of files.
+
+    Databases are copied as of one moment, also while servers use them. Raises InputError while a
+    retrain is at work, and where there is nothing.
+    """
+    if not home().is_dir() or not any(home().iterdir()):
+        raise InputError(f"nothing to back up: {home()} is empty (BTC_HOME)")
+    if home() in target.absolute().parents:
+        raise InputError(f"{target}: write the backup to a place outside {home()}")
+    n_files = 0
+    with (
+        hold(model_name(symbol, synthetic=False)) as mine,
+        tempfile.TemporaryDirectory() as folder,
+        whole_file(target.absolute()) as temporary,
+    ):
+        if not mine:
+            raise InputError(f"a retrain of {symbol} is at work; back up when it has ended")
+        with tarfile.open(temporary, "w:gz", compresslevel=6) as archive:
+            mark = Path(folder) / "mark"
+            mark.write_text(str(home()), encoding="utf-8")
+            archive.add(mark, MARK)
+            for path in sorted(home().rglob("*")):
+                name = path.relative_to(home())
+                if not path.is_file() or name.parts[0] in LEFT_OUT or _is_journal(path):
+                    continue
+                archive.add(_still(path, Path(folder)), f"home/{name.as_posix()}")
+                n_files += 1
+    return n_files
+
+
+def _is_journal(path: Path) -> bool:
+    return path.name.endswith(("-wal", "-shm", "-journal"))
+
+
+def _still(path: Path, folder: Path) -> Path:
+    """A copy of a database as of one moment; any other file as it is."""
+    if path.suffix != ".db":
+        return path
+    copy = folder / path.name
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy
+
+
+def restore(source: Path) -> int:
+    """Make the state folder of a backup; returns the number of files.
+
+    Raises InputError where the folder holds something already, or the file is no backup.
+    """
+    if home().exists() and any(home().iterdir()):
+        raise InputError(
+            f"{home()} is not empty; set BTC_HOME to a new folder, or move this one away"
+        )
+    home().parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with (
+            tarfile.open(source, "r:gz") as archive,
+            tempfile.TemporaryDirectory(dir=home().parent, prefix=".restore-") as folder,
+        ):
+            archive.extractall(folder, filter="data")
+            before = (Path(folder) / MARK).read_text(encoding="utf-8")
+            made = Path(folder) / "home"
+            if (made / "mlflow.db").exists():
+                relocate(made / "mlflow.db", before, str(home()))
+            n_files = sum(path.is_file() for path in made.rglob("*"))
+            if home().exists():
+                home().rmdir()
+            made.rename(home())
+    except (OSError, tarfile.TarError, EOFError) as error:
+        raise InputError(
+            f"{source}: cannot restore it ({type(error).__name__}: {error})"
+        ) from error
+    return n_files
+
+
+def relocate(database: Path, before: str, after: str) -> None:
+    """Change the absolute paths in MLflow's database from one state folder to another."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for table, columns in PATH_COLUMNS.items():
+            for column in columns:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (before, after)
+                )

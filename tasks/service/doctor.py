@@ -1,0 +1,198 @@
+"""What may be wrong with an installation and its state, and what mends it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from models.decisions.alarms import LEAST_DISK_BYTES
+from models.errors import InputError, ServiceError
+from models.naming import model_name
+from tasks.service.facts import find_api, find_newest_candle, look_at_servers
+from tasks.service.runs import crash_dead_runs
+from tasks.storage.home import home
+from tasks.storage.lock import hold
+
+LEAST_MEMORY_BYTES = 1_000_000_000
+# Combinations that are known not to work: package, first version that fails, why.
+KNOWN_BAD = (
+    ("fastapi", (0, 151), "`prefect deploy` fails"),
+    ("sqlalchemy", (2, 1), "Prefect's scheduler plans no run"),
+    ("prefect", (3, 9), "not tried with this release"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be: what, the command that mends it, and how `--fix` does.
+
+    `fix` is None where mending may lose something, or is somebody's decision.
+    """
+
+    what: str
+    todo: str
+    fix: Callable[[], None] | None = None
+
+
+def examine(symbol: str = "BTC/USD") -> list[Finding]:
+    """Everything that is found wrong."""
+    checks = (
+        _versions, _machine, _clock, _databases, _snapshots, _registry, _servers, _runs, _left_over,
+    )  # fmt: skip
+    return [finding for check in checks for finding in check(symbol)]
+
+
+def _versions(_symbol: str) -> Iterator[Finding]:
+    for package, limit, why in KNOWN_BAD:
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            yield Finding(f"{package} is not installed", "make setup")
+            continue
+        if tuple(int(part) for part in found.split(".")[:2] if part.isdigit()) >= limit:
+            yield Finding(f"{package} {found}: {why}", "make setup")
+
+
+def _machine(_symbol: str) -> Iterator[Finding]:
+    existing = next(path for path in (home(), *home().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < LEAST_DISK_BYTES:
+        yield Finding(f"{free / 1e6:,.0f} MB of disk are left", "btc clean")
+    memory = psutil.virtual_memory().available
+    if memory < LEAST_MEMORY_BYTES:
+        yield Finding(
+            f"{memory / 1e6:,.0f} MB of memory are left, training wants 1,000",
+            "stop other programs",
+        )
+    if home().exists() and not os.access(home(), os.W_OK):
+        yield Finding(f"{home()} cannot be written", "chown it, or set BTC_HOME to another folder")
+
+
+def _clock(symbol: str) -> Iterator[Finding]:
+    newest = find_newest_candle(symbol)
+    today = dt.datetime.now(dt.UTC).date()
+    if newest is not None and newest >= today:
+        yield Finding(
+            f"the clock says {today} (UTC), and there is a candle of {newest} that has closed",
+            "set the clock: timedatectl set-ntp true",
+        )
+
+
+def _databases(_symbol: str) -> Iterator[Finding]:
+    for path in sorted([*home().glob("*.db"), *home().glob("prefect/*.db")]):
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
+                [said] = database.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.Error as error:
+            said = str(error)
+        if said != "ok":
+            yield Finding(f"{path.name} is damaged ({said})", "btc restore FILE, in a new BTC_HOME")
+
+
+def _snapshots(_symbol: str) -> Iterator[Finding]:
+    from tasks.storage.snapshots import list_snapshots
+
+    for record, intact in list_snapshots():
+        if not intact:
+            yield Finding(
+                f"snapshot {record.sha256[:12]} of {record.as_of} is not what was stored",
+                f"restore it from a backup, or remove {record.folder} and retrain",
+            )
+
+
+def _registry(symbol: str) -> Iterator[Finding]:
+    if not (home() / "mlflow.db").exists() and "MLFLOW_TRACKING_URI" not in os.environ:
+        return
+    from tasks.registry.aliases import find_champion, read_history, settle_history
+    from tasks.registry.connection import connect
+
+    name = model_name(symbol, synthetic=False)
+    try:
+        client = connect()
+        champion, history = find_champion(client, name), read_history(name)
+    except (InputError, ServiceError, OSError) as error:
+        yield Finding(f"registry or ledger cannot be read ({error})", "btc models")
+        return
+    if history["state"].eq("begun").any():
+        yield Finding(
+            "a move of the champion was cut off",
+            "btc doctor --fix",
+            lambda: settle_history(client, name),
+        )
+    moves = history[history["state"].eq("done") & ~history["action"].isin(["pin", "unpin"])]
+    last = None if moves.empty else int(moves["to_version"].iloc[-1])
+    if champion is not None and last is not None and int(champion.version) != last:
+        yield Finding(
+            f"@champion is version {champion.version}, and the history's last move is to {last}",
+            f"btc promote {champion.version} --why 'moved outside btc'",
+        )
+    if champion is not None:
+        yield from _champion_files(champion.source, champion.tags.get("model_sha256", ""))
+
+
+def _champion_files(source: str | None, expected: str) -> Iterator[Finding]:
+    import mlflow
+
+    from tasks.registry.model_files import digest_model
+
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(source))
+        found = digest_model(folder)
+    except Exception as error:  # noqa: BLE001, whatever it is, the files cannot be had
+        yield Finding(
+            f"the champion's files cannot be had ({type(error).__name__})", "btc rollback --why …"
+        )
+        return
+    if found != expected:
+        yield Finding("the champion's files are not those registered", "btc rollback --why …")
+
+
+def _servers(_symbol: str) -> Iterator[Finding]:
+    for name, well in look_at_servers().items():
+        if not well:
+            yield Finding(f"{name} does not answer", "btc down, then btc up")
+
+
+def _runs(_symbol: str) -> Iterator[Finding]:
+    api, _ = find_api()
+    if not api or not look_at_servers().get("prefect"):
+        return
+    from tasks.service.runs import find_dead_runs
+
+    for run in find_dead_runs(api):
+        yield Finding(
+            f"the run {run['name']} is said to be at work, and has no process",
+            "btc doctor --fix",
+            lambda: _ignore(crash_dead_runs(api)),
+        )
+
+
+def _left_over(symbol: str) -> Iterator[Finding]:
+    with hold(model_name(symbol, synthetic=False)) as mine:
+        if not mine:
+            return
+        folders = sorted((home() / "work").glob("*")) if (home() / "work").exists() else []
+        halves = [path for path in home().glob("*/.*") if path.parent.name != "prefect"]
+        for path in [*folders, *halves]:
+            yield Finding(
+                f"{path.relative_to(home())} was left by a run that was cut off",
+                "btc doctor --fix",
+                lambda path=path: _remove(path),  # type: ignore[misc]
+            )
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _ignore(_: object) -> None:
+    pass

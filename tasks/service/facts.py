@@ -1,0 +1,150 @@
+"""The facts of this moment, for `btc status`, for the alarms and for `btc doctor`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+from typing import Any
+
+from models.decisions.alarms import Facts, MoveFacts, RunFacts
+from models.errors import ServiceError
+from models.naming import model_name
+from tasks.service.processes import is_running, read_state
+from tasks.service.runs import OURS, answers, call, is_worker_online, recent_runs
+from tasks.storage.home import home
+
+ENDED = ("COMPLETED", "FAILED", "CRASHED")
+DAY = dt.timedelta(days=1)
+
+
+def gather_facts(symbol: str = "BTC/USD") -> Facts:
+    """Look at servers, runs, registry, ledger, snapshots and disk."""
+    api, addresses = find_api()
+    servers = look_at_servers()
+    known: dict[str, Any] = {"servers": servers}
+    if servers.get("prefect"):
+        known |= {"runs": _last_runs(api, addresses), "overdue": _overdue(api)}
+    known |= _registry_facts(model_name(symbol, synthetic=False))
+    return Facts(
+        now=dt.datetime.now(dt.UTC),
+        newest_candle=find_newest_candle(symbol),
+        disk_bytes=shutil.disk_usage(_existing()).free,
+        link=addresses.get("mlflow", ""),
+        **known,
+    )
+
+
+def find_api() -> tuple[str, dict[str, str]]:
+    """Address of the Prefect API and of all servers of `btc up`; empty where none is known."""
+    addresses = dict((read_state() or {}).get("addresses", {}))
+    own = f"{addresses['prefect']}/api" if "prefect" in addresses else ""
+    return os.environ.get("PREFECT_API_URL") or own, addresses
+
+
+def look_at_servers() -> dict[str, bool]:
+    """Whether each server, and the worker, is there; empty where none is known."""
+    api, addresses = find_api()
+    if not api:
+        return {}
+    found = {"prefect": answers(api)}
+    if addresses.get("mlflow", "").startswith("http"):
+        found["mlflow"] = answers(addresses["mlflow"])
+    if "worker" in (state := (read_state() or {}).get("children", {})):
+        found["worker"] = is_running(state["worker"])
+    elif found["prefect"]:
+        found["worker"] = is_worker_online(api)
+    return found
+
+
+def _last_runs(api: str, addresses: dict[str, str]) -> tuple[RunFacts, ...]:
+    found: dict[str, RunFacts] = {}
+    for run in recent_runs(api):
+        if run["state"]["type"] not in ENDED or run["flow"] in found:
+            continue
+        due = dt.datetime.fromisoformat(run["expected_start_time"])
+        found[run["flow"]] = RunFacts(
+            flow=run["flow"],
+            run_id=run["id"],
+            state=run["state"]["type"],
+            message=" ".join((run["state"].get("message") or "").split())[:500],
+            day=due.date() - DAY,
+            link=f"{addresses.get('prefect', api.removesuffix('/api'))}/runs/flow-run/{run['id']}",
+        )
+    return tuple(found.values())
+
+
+def _overdue(api: str) -> dict[str, dt.datetime]:
+    """The oldest start by flow of runs that were due and have not begun."""
+    now = dt.datetime.now(dt.UTC)
+    names = {flow["id"]: flow["name"] for flow in call(api, "/flows/filter", {})}
+    asked = {
+        "flows": {"name": {"any_": OURS}},
+        "flow_runs": {
+            "state": {"type": {"any_": ["SCHEDULED"]}},
+            "expected_start_time": {"before_": now.isoformat()},
+        },
+        "sort": "EXPECTED_START_TIME_ASC",
+    }
+    found: dict[str, dt.datetime] = {}
+    for run in call(api, "/flow_runs/filter", asked):
+        start = dt.datetime.fromisoformat(run["expected_start_time"])
+        found.setdefault(names.get(run["flow_id"], "?"), start)
+    return found
+
+
+def _registry_facts(name: str) -> dict[str, Any]:
+    """Champion, decisions, moves and drift; nothing where there is no state yet."""
+    if not (home() / "mlflow.db").exists() and "MLFLOW_TRACKING_URI" not in os.environ:
+        return {}
+    from tasks.registry.aliases import find_champion, read_history
+    from tasks.registry.connection import connect
+    from tasks.registry.versions import find_versions, read_decision
+    from tasks.storage.ledger import forecast_days, read_last_look
+
+    try:
+        client = connect()
+        champion = find_champion(client, name)
+        decided = [read_decision(version) for version in find_versions(client, name)[:3]]
+        history = read_history(name)
+        days, look = forecast_days(name), read_last_look(name)
+    except (ServiceError, OSError) as error:
+        raise ServiceError(f"the registry cannot be read ({error})") from error
+    done = history[(history["state"] == "done") & ~history["action"].isin(["pin", "unpin"])]
+    move = None
+    if len(done):
+        last = done.iloc[-1]
+        move = MoveFacts(
+            key=str(last["key"]),
+            action=str(last["action"]),
+            to_version=int(last["to_version"]),
+            why=str(last["why"]),
+            day=last["at"].date(),
+        )
+    return {
+        "champion": None if champion is None else int(champion.version),
+        "champion_as_of": None if champion is None else champion.tags["as_of"],
+        "decisions": tuple(decision.action for decision in decided if decision),
+        "move": move,
+        "last_forecast": max(days) if days else None,
+        "drift": tuple(look["alarms"]) if look else (),
+        "drift_day": look["as_of"] if look else None,
+    }
+
+
+def find_newest_candle(symbol: str) -> dt.date | None:
+    """Newest day of the symbol's snapshots, by their manifests alone."""
+    days = []
+    for manifest in (home() / "snapshots").glob("*/manifest.json"):
+        facts = json.loads(manifest.read_text(encoding="utf-8"))
+        if facts["symbol"] == symbol and not facts["synthetic"]:
+            days.append(dt.date.fromisoformat(facts["as_of"]))
+    return max(days, default=None)
+
+
+def _existing() -> str:
+    path = home()
+    while not path.exists():
+        path = path.parent
+    return str(path)

@@ -1,0 +1,159 @@
+"""The processes that `btc up` starts: their commands, ports and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from models.errors import InputError, ServiceError
+from tasks.service.runs import answers
+from tasks.storage.files import write_text
+from tasks.storage.home import home
+
+BIN = Path(sys.executable).parent
+REPO = Path(__file__).parents[2]
+START_SECONDS, END_SECONDS = 180, 20
+LOG_BYTES = 20_000_000
+
+
+@dataclass
+class Child:
+    """A process that runs in the background, with its log file."""
+
+    name: str
+    command: list[str]
+    env: dict[str, str]
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> Path:
+        """What the process says."""
+        return log_path(self.name)
+
+
+def log_path(name: str) -> Path:
+    """The log file of a process."""
+    return home() / "service" / f"{name}.log"
+
+
+def start_child(name: str, command: list[str], env: dict[str, str]) -> Child:
+    """Start a process in a session of its own, so that a Ctrl-C reaches `btc up` alone."""
+    path = log_path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    with path.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            env=env,
+            cwd=home(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Child(name, command, env, process)
+
+
+def wait_until_answers(child: Child, url: str) -> None:
+    """Wait for a server; raises ServiceError with the last line of its log if it ends instead."""
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(url):
+        if child.process.poll() is not None or time.monotonic() > deadline:
+            raise ServiceError(_explain(child))
+        time.sleep(0.2)
+
+
+def _explain(child: Child) -> str:
+    text = child.log.read_text(encoding="utf-8", errors="replace")[-20_000:]
+    if "Can't locate revision" in text or "out-of-date database schema" in text:
+        return (
+            f"{child.name}: its database in {home()} was made by another version; install the "
+            "version that made it, or restore a backup from before (`btc restore FILE`)"
+        )
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f"{child.name} did not start: {lines[-1] if lines else 'it said nothing'} ({child.log})"
+
+
+def check_port(name: str, host: str, port: int) -> None:
+    """Raise InputError unless a server can listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InputError(
+                f"{name}: {host}:{port} cannot be used ({error.strerror}); stop what listens "
+                f"there, or name another with --{name}-port"
+            ) from error
+
+
+def stop(pid: int) -> None:
+    """End a process and all that it started: first by asking, then by force."""
+    try:
+        root = psutil.Process(pid)
+        family = [*root.children(recursive=True), root]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        _signal(process, kill=False)
+    _, left = psutil.wait_procs(family, END_SECONDS)
+    for process in left:
+        _signal(process, kill=True)
+    psutil.wait_procs(left, END_SECONDS)
+
+
+def _signal(process: psutil.Process, *, kill: bool) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill() if kill else process.terminate()
+
+
+def state_path() -> Path:
+    """Where `btc up` keeps what it started."""
+    return home() / "service" / "state.json"
+
+
+def write_state(addresses: dict[str, str], children: list[Child]) -> None:
+    """Keep addresses and processes, for `btc status` and `btc down`."""
+    started = {child.name: describe(child.process.pid) for child in children}
+    state = {"up": describe(os.getpid()), "addresses": addresses, "children": started}
+    write_text(json.dumps(state, indent=2), state_path())
+
+
+def read_state() -> dict[str, Any] | None:
+    """What `btc up` keeps, None where it never ran or ended in order."""
+    try:
+        return dict(json.loads(state_path().read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def describe(pid: int) -> dict[str, Any]:
+    """A process by its id and command, since the system gives ids out again.
+
+    Not by its start, which the system reckons from the clock: that may be set.
+    """
+    return {"pid": pid, "command": _command(pid)}
+
+
+def is_running(process: dict[str, Any]) -> bool:
+    """Whether a described process still runs."""
+    return bool(process["command"]) and _command(int(process["pid"])) == process["command"]
+
+
+def _command(pid: int) -> list[str]:
+    try:
+        found = psutil.Process(pid)
+        return [] if found.status() == psutil.STATUS_ZOMBIE else found.cmdline()
+    except psutil.NoSuchProcess:
+        return []

@@ -1,0 +1,109 @@
+"""Flow runs as the Prefect server knows them, over plain HTTP: light enough for `btc status`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import requests
+
+from models.errors import ServiceError
+from tasks.service.life import is_alive
+
+# The flows whose runs hold a lock in their name, see life.py.
+OURS = ["retrain", "forecast"]
+POOL = "btc"
+ANSWER_SECONDS = 10
+# A new run needs seconds from Running to its lock; from Pending to Running it imports TensorFlow.
+GRACE = {"RUNNING": 60, "CANCELLING": 60, "PENDING": 180}
+
+
+def call(api: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """Ask the Prefect API, with POST where there is a body; raises ServiceError in one line."""
+    try:
+        reply = requests.request(
+            "GET" if body is None else "POST", f"{api}{path}", json=body, timeout=ANSWER_SECONDS
+        )
+        reply.raise_for_status()
+        return reply.json()
+    except (requests.RequestException, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ServiceError(f"Prefect at {api} did not answer {path} ({reason})") from error
+
+
+def answers(url: str) -> bool:
+    """Whether a server says that it is well."""
+    try:
+        return requests.get(f"{url}/health", timeout=ANSWER_SECONDS).ok
+    except requests.RequestException:
+        return False
+
+
+def find_dead_runs(api: str, *, at_start: bool = False) -> list[dict[str, Any]]:
+    """The runs that the server believes to be at work and whose process is gone.
+
+    `at_start`: no worker of ours runs yet, so a run without a lock is dead however young it is.
+    """
+    asked = {
+        "flows": {"name": {"any_": OURS}},
+        "flow_runs": {"state": {"type": {"any_": list(GRACE)}}},
+    }
+    now = dt.datetime.now(dt.UTC)
+    dead = []
+    for run in call(api, "/flow_runs/filter", asked):
+        since = dt.datetime.fromisoformat(run["state"]["timestamp"])
+        young = (now - since).total_seconds() < (0 if at_start else GRACE[run["state"]["type"]])
+        if not young and not is_alive(run["id"]):
+            dead.append(run)
+    return dead
+
+
+def crash_dead_runs(api: str, *, at_start: bool = False) -> list[str]:
+    """Mark dead runs as Crashed, see `find_dead_runs`; returns their names."""
+    state = {
+        "type": "CRASHED",
+        "name": "Crashed",
+        "message": "its process is gone, as after a power cut; the next run does its work",
+    }
+    dead = find_dead_runs(api, at_start=at_start)
+    for run in dead:
+        call(api, f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+    return [str(run["name"]) for run in dead]
+
+
+def recent_runs(api: str, limit: int = 50) -> list[dict[str, Any]]:
+    """The runs of ours that have begun, the newest first, with the name of their flow (`flow`)."""
+    names = {flow["id"]: flow["name"] for flow in call(api, "/flows/filter", {})}
+    asked = {
+        "flows": {"name": {"any_": OURS}},
+        "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}},
+        "sort": "START_TIME_DESC",
+        "limit": limit,
+    }
+    runs = call(api, "/flow_runs/filter", asked)
+    return [run | {"flow": names.get(run["flow_id"], "?")} for run in runs]
+
+
+def next_run(api: str) -> tuple[str, dt.datetime] | None:
+    """Flow and start of the next scheduled run, None where nothing is scheduled."""
+    asked = {
+        "flows": {"name": {"any_": OURS}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        "sort": "EXPECTED_START_TIME_ASC",
+        "limit": 1,
+    }
+    found = call(api, "/flow_runs/filter", asked)
+    if not found:
+        return None
+    names = {flow["id"]: flow["name"] for flow in call(api, "/flows/filter", {})}
+    start = dt.datetime.fromisoformat(found[0]["expected_start_time"])
+    return names.get(found[0]["flow_id"], "?"), start
+
+
+def is_worker_online(api: str) -> bool:
+    """Whether a worker of the pool has been heard of lately."""
+    try:
+        found = call(api, f"/work_pools/{POOL}/workers/filter", {})
+    except ServiceError:
+        return False
+    return any(worker["status"] == "ONLINE" for worker in found)

@@ -1,0 +1,274 @@
+"""`btc up`: a Prefect server, an MLflow server, the deployments and a worker, watched over."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.errors import InputError, ServiceError
+from tasks.service.processes import (
+    BIN,
+    REPO,
+    Child,
+    check_port,
+    is_running,
+    read_state,
+    start_child,
+    state_path,
+    stop,
+    wait_until_answers,
+    write_state,
+)
+from tasks.service.runs import (
+    POOL,
+    answers,
+    crash_dead_runs,
+    is_worker_online,
+    next_run,
+    recent_runs,
+)
+from tasks.storage.files import write_text
+from tasks.storage.home import home
+
+LOOK_SECONDS, SWEEP_SECONDS, ALARM_SECONDS = 3, 30, 60
+WORKER_SECONDS = 180
+# A server that ends this often within ten minutes is not started again.
+RESTARTS, RESTART_SECONDS = 5, 600
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `btc up` is asked: where servers listen, and what the deployments read."""
+
+    host: str = "127.0.0.1"
+    prefect_port: int = 4200
+    mlflow_port: int = 5000
+    source: str | None = None
+    symbol: str | None = None
+
+
+@dataclass
+class Service:
+    """What `btc up` has started; `watch` stays until it is told to end."""
+
+    wanted: Wanted
+    say: Say
+    children: list[Child] = field(default_factory=list)
+    addresses: dict[str, str] = field(default_factory=dict)
+    restarts: list[float] = field(default_factory=list)
+    told: dict[str, str] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Start everything in turn, and wait until all of it answers."""
+        self._refuse_leftovers()
+        self._start_prefect()
+        self._start_mlflow()
+        for name in crash_dead_runs(self.api, at_start=True):
+            self.say(f"{name} was at work when everything stopped; it is marked as crashed")
+        self._deploy()
+        self._start_worker()
+        for name, address in self.addresses.items():
+            self.say(f"{name:<8} {address}")
+        if found := next_run(self.api):
+            self.say(f"next run {found[0]} at {found[1]:%Y-%m-%d %H:%M} UTC")
+        for run in recent_runs(self.api):
+            self.told[run["id"]] = run["state"]["id"]
+
+    @property
+    def api(self) -> str:
+        """Address of the Prefect API."""
+        return os.environ.get("PREFECT_API_URL") or f"{self.addresses['prefect']}/api"
+
+    def _refuse_leftovers(self) -> None:
+        left = [
+            f"{name} (process {int(process['pid'])})"
+            for name, process in (read_state() or {}).get("children", {}).items()
+            if is_running(process)
+        ]
+        if left:
+            raise InputError(
+                f"an earlier `btc up` ended without stopping {', '.join(left)}; "
+                "`btc down` stops what is left"
+            )
+
+    def _start_prefect(self) -> None:
+        if named := os.environ.get("PREFECT_API_URL"):
+            if not answers(named):
+                raise InputError(f"PREFECT_API_URL: no Prefect server answers at {named}")
+            self.addresses["prefect"] = named.removesuffix("/api")
+            return
+        host, port = self.wanted.host, self.wanted.prefect_port
+        check_port("prefect", host, port)
+        command = [str(BIN / "prefect"), "server", "start", "--host", host, "--port", str(port)]
+        self._serve("prefect", command, f"http://{reachable(host)}:{port}", "/api")
+
+    def _start_mlflow(self) -> None:
+        if named := os.environ.get("MLFLOW_TRACKING_URI"):
+            self.addresses["mlflow"] = named
+            return
+        host, port = self.wanted.host, self.wanted.mlflow_port
+        check_port("mlflow", host, port)
+        # It shows the file that runs write to; a run goes on when it stops.
+        store = f"sqlite:///{home() / 'mlflow.db'}"
+        command = [str(BIN / "mlflow"), "server", "--host", host, "--port", str(port)]
+        command += ["--workers", "1", "--backend-store-uri", store]
+        command += ["--default-artifact-root", (home() / "mlartifacts").as_uri()]
+        self._serve("mlflow", command, f"http://{reachable(host)}:{port}", "")
+
+    def _serve(self, name: str, command: list[str], address: str, path: str) -> None:
+        child = self._add(name, command)
+        self.addresses[name] = address
+        wait_until_answers(child, address + path)
+
+    def _deploy(self) -> None:
+        deployments = yaml.safe_load(_prefect_file().read_text(encoding="utf-8"))
+        given = {"source": self.wanted.source, "symbol": self.wanted.symbol}
+        for deployment in deployments["deployments"]:
+            config = deployment["parameters"]["config"]
+            config |= {key: value for key, value in given.items() if value is not None}
+        path = home() / "service" / "prefect.yaml"
+        write_text(yaml.safe_dump(deployments, sort_keys=False), path)
+        self._run_prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
+        self._run_prefect("deploy", "--all", "--prefect-file", str(path))
+
+    def _start_worker(self) -> None:
+        name = f"{POOL}-{socket.gethostname()}"
+        command = [str(BIN / "prefect"), "worker", "start", "--pool", POOL, "--limit", "1"]
+        child = self._add("worker", [*command, "--name", name])
+        deadline = time.monotonic() + WORKER_SECONDS
+        while not is_worker_online(self.api):
+            if child.process.poll() is not None or time.monotonic() > deadline:
+                raise ServiceError(f"the worker did not start; see {child.log}")
+            time.sleep(0.5)
+
+    def _add(self, name: str, command: list[str]) -> Child:
+        child = start_child(name, command, self._env())
+        self.children.append(child)
+        write_state(self.addresses, self.children)
+        return child
+
+    def _env(self) -> dict[str, str]:
+        own = {
+            "BTC_HOME": str(home()),
+            "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        }
+        if "prefect" in self.addresses:
+            own["PREFECT_API_URL"] = self.api
+        return dict(os.environ) | own
+
+    def _run_prefect(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(BIN / "prefect"), "--no-prompt", *arguments],
+            env=self._env() | {"PWD": str(REPO)},
+            cwd=REPO,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if done.returncode:
+            said = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
+            last = next((line for line in reversed(said) if line), "it said nothing")
+            raise ServiceError(f"prefect {' '.join(arguments[:2])} failed: {last}")
+
+    def watch(self, check_alarms: Callable[[str], list[str]]) -> None:
+        """Print a line an event, sweep up dead runs, restart what ends, until interrupted."""
+        swept = alarmed = 0.0
+        while True:
+            self._restart_ended()
+            try:
+                self._tell_events()
+                if time.monotonic() - swept > SWEEP_SECONDS:
+                    swept = time.monotonic()
+                    for name in crash_dead_runs(self.api):
+                        self._line(f"{name}: its process is gone; it is marked as crashed")
+                if time.monotonic() - alarmed > ALARM_SECONDS:
+                    alarmed = time.monotonic()
+                    for text in check_alarms(self.api):
+                        self._line(text)
+            except ServiceError as error:
+                self._line(str(error))
+            time.sleep(LOOK_SECONDS)
+
+    def _tell_events(self) -> None:
+        for run in reversed(recent_runs(self.api)):
+            if self.told.get(run["id"]) != run["state"]["id"]:
+                self.told[run["id"]] = run["state"]["id"]
+                message = run["state"].get("message") or ""
+                self._line(f"{run['flow']} {run['name']}: {run['state']['name']} {message}".strip())
+
+    def _line(self, text: str) -> None:
+        self.say(f"{dt.datetime.now(dt.UTC):%H:%M:%S}  {text}")
+
+    def _restart_ended(self) -> None:
+        for place, child in enumerate(self.children):
+            if child.process.poll() is None:
+                continue
+            now = time.monotonic()
+            self.restarts = [at for at in self.restarts if now - at < RESTART_SECONDS] + [now]
+            if len(self.restarts) > RESTARTS:
+                raise ServiceError(f"{child.name} ends again and again; see {child.log}")
+            self._line(f"{child.name} ended ({child.process.returncode}); it is started again")
+            self.children[place] = start_child(child.name, child.command, child.env)
+            write_state(self.addresses, self.children)
+
+    def stop(self) -> None:
+        """End everything that was started, the worker first, and mark the runs that this ends."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        for child in reversed(self.children):
+            stop(child.process.pid)
+            if child.name == "worker":
+                try:
+                    crash_dead_runs(self.api, at_start=True)
+                except ServiceError as error:
+                    self.say(str(error))
+        state_path().unlink(missing_ok=True)
+
+
+def reachable(host: str) -> str:
+    """The address of this machine at which a server that listens on `host` is reached."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
+
+
+def _prefect_file() -> Path:
+    path = REPO / "prefect.yaml"
+    if not path.exists():
+        raise InputError(f"btc up: no deployments at {path}; run it from a checkout")
+    return path
+
+
+def stop_earlier() -> list[str]:
+    """Stop what an earlier `btc up` left running; returns the names of what was stopped."""
+    state: dict[str, Any] = read_state() or {}
+    found = [("up", state["up"])] if "up" in state else []
+    found += sorted(state.get("children", {}).items(), reverse=True)
+    stopped = []
+    for name, process in found:
+        if is_running(process):
+            stop(int(process["pid"])) if name != "up" else _ask_to_end(process)
+            stopped.append(name)
+    state_path().unlink(missing_ok=True)
+    return stopped
+
+
+def _ask_to_end(process: dict[str, Any]) -> None:
+    """Let `btc up` stop its own processes, and stop it by force if it does not."""
+    os.kill(int(process["pid"]), signal.SIGTERM)
+    deadline = time.monotonic() + 120
+    while is_running(process) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if is_running(process):
+        os.kill(int(process["pid"]), signal.SIGKILL)

@@ -1,0 +1,108 @@
+"""Whose turn it is: one run of a symbol at a time, and one training for days that were missed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
+
+from models.naming import model_name
+from tasks.service.life import living
+from tasks.storage.files import write_text
+from tasks.storage.home import home
+from tasks.storage.lock import hold
+
+LOOK_SECONDS = 1.0
+
+
+@contextmanager
+def take_turn(symbol: str, day: dt.date) -> Iterator[bool]:
+    """Hold the lock of a symbol for the work of a day; waits for a run of an earlier day.
+
+    Gives False, at once, where the same day or a later one is being done, or nobody says which.
+    """
+    name = model_name(symbol, synthetic=False)
+    note = home() / "locks" / f"{name}.day"
+    told = False
+    while True:
+        with hold(name) as mine:
+            if mine:
+                write_text(day.isoformat(), note)
+                try:
+                    yield True
+                finally:
+                    note.unlink(missing_ok=True)
+                return
+        at_work = note.read_text(encoding="utf-8") if note.exists() else ""
+        if not at_work or at_work >= day.isoformat():
+            yield False
+            return
+        if not told:
+            get_run_logger().info("waiting for the run of %s, which is at work", at_work)
+            told = True
+        time.sleep(LOOK_SECONDS)
+
+
+def read_clock() -> tuple[dt.datetime, dt.datetime]:
+    """When this run was scheduled for, and now.
+
+    The two are the same, the scheduled start, for a run that no deployment scheduled ahead.
+    """
+    scheduled = flow_run.scheduled_start_time
+    run = _deployed_run()
+    return scheduled, scheduled if run is None else max(scheduled, dt.datetime.now(dt.UTC))
+
+
+def find_later_run() -> dt.datetime | None:
+    """When the newest run of the same deployment was due that has not begun and is after this one.
+
+    None where there is no such run, and for a run that no deployment scheduled.
+    """
+    run = _deployed_run()
+    if run is None:
+        return None
+    scheduled = flow_run.scheduled_start_time
+    waiting = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[run.deployment_id]),
+        state=FlowRunFilterState(
+            type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING])
+        ),
+        expected_start_time=FlowRunFilterExpectedStartTime(
+            after_=scheduled + dt.timedelta(seconds=1), before_=dt.datetime.now(dt.UTC)
+        ),
+    )
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(
+            flow_run_filter=waiting, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1
+        )
+    later = [other.expected_start_time for other in found if other.auto_scheduled]
+    return later[0] if later else None
+
+
+@contextmanager
+def alive() -> Iterator[None]:
+    """Hold a lock in the name of this flow run, so that others can see that its process lives."""
+    with living(str(flow_run.id)):
+        yield
+
+
+def _deployed_run() -> FlowRun | None:
+    """This flow run, where a deployment scheduled it."""
+    context = FlowRunContext.get()
+    run = None if context is None else context.flow_run
+    return run if run is not None and run.deployment_id is not None else None

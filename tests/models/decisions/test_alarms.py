@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from models.decisions.alarms import Alarm, Facts, MoveFacts, RunFacts, find_alarms, select_untold
+
+NOW = dt.datetime(2026, 5, 10, 2, 0, tzinfo=dt.UTC)
+TODAY = NOW.date()
+
+
+def facts(**more: Any) -> Facts:
+    well: dict[str, Any] = {
+        "now": NOW,
+        "servers": {"prefect": True, "worker": True},
+        "runs": (run("COMPLETED"),),
+        "newest_candle": dt.date(2026, 5, 9),
+        "disk_bytes": 5_000_000_000,
+        "decisions": ("refresh", "reject", "reject"),
+    }
+    return Facts(**well | more)
+
+
+def run(state: str, run_id: str = "a") -> RunFacts:
+    return RunFacts(
+        flow="retrain", run_id=run_id, state=state, message="it broke", day=TODAY, link="http://x"
+    )
+
+
+def move(key: str) -> MoveFacts:
+    return MoveFacts(key=key, action="promote", to_version=3, why="better", day=TODAY)
+
+
+def test_where_all_is_well_nothing_is_told():
+    assert find_alarms(facts()) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "topic"),
+    [
+        ({"runs": (run("FAILED"),)}, "run retrain"),
+        ({"runs": (run("CRASHED"),)}, "run retrain"),
+        ({"overdue": {"retrain": NOW - dt.timedelta(minutes=61)}}, "overdue"),
+        ({"servers": {"worker": False}}, "server"),
+        ({"newest_candle": dt.date(2026, 5, 7)}, "candle"),
+        ({"disk_bytes": 999_999_999}, "disk"),
+        ({"decisions": ("reject", "reject", "reject", "refresh")}, "rejected"),
+        ({"drift": ("the 90 % band held 70 %",)}, "drift"),
+        ({"move": move("k")}, "champion"),
+    ],
+)
+def test_each_trouble_is_one_alarm_with_day_reason_and_remedy(changed, topic):
+    [alarm] = find_alarms(facts(**changed))
+    assert alarm.topic == topic
+    assert alarm.text.startswith("2026-05-10: ")
+    assert "Why: " in alarm.text and "What to do: " in alarm.text
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"overdue": {"retrain": NOW - dt.timedelta(minutes=59)}},
+        {"newest_candle": dt.date(2026, 5, 8)},
+        {"disk_bytes": 1_000_000_000},
+        {"decisions": ("reject", "reject", "refresh")},
+    ],
+)
+def test_just_inside_a_limit_nothing_is_told(changed):
+    assert find_alarms(facts(**changed)) == []
+
+
+def tell(alarms: list[Alarm], told: dict[str, list[str]]):
+    new, well, after = select_untold(alarms, told)
+    return [alarm.key for alarm in new], well, after
+
+
+def test_the_same_is_told_once_and_its_end_once():
+    failed = find_alarms(facts(runs=(run("FAILED"),)))
+    new, well, told = tell(failed, {})
+    assert (new, well) == (["a"], [])
+    assert tell(failed, told) == ([], [], told)
+    # Another failure is another thing, and the flow is not well in between.
+    new, well, told = tell(find_alarms(facts(runs=(run("FAILED", "b"),))), told)
+    assert (new, well) == (["b"], [])
+    new, well, told = tell(find_alarms(facts()), told)
+    assert (new, well) == ([], ["run retrain"])
+    assert tell(find_alarms(facts()), told) == ([], [], told)
+
+
+def test_a_move_of_the_champion_is_told_once_and_never_well_again():
+    new, well, told = tell(find_alarms(facts(move=move("k"))), {})
+    assert (new, well) == (["k"], [])
+    assert tell(find_alarms(facts(move=move("k"))), told)[:2] == ([], [])
+    assert tell(find_alarms(facts(move=move("l"))), told)[:2] == (["l"], [])
+    assert tell(find_alarms(facts()), told)[:2] == ([], [])

@@ -1,0 +1,82 @@
+"""Turns: the same day ends at once, a later day waits; a lock ends with its process."""
+
+from __future__ import annotations
+
+import datetime as dt
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks import turns
+from tasks.service.life import is_alive, living
+from tasks.storage.lock import hold
+
+DAY = dt.date(2026, 5, 10)
+
+
+class Log:
+    def info(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(turns, "get_run_logger", Log)
+
+
+def test_the_same_day_and_an_earlier_one_end_at_once(own_home: Path) -> None:
+    with turns.take_turn("BTC/USD", DAY) as mine:
+        assert mine
+        for day in (DAY, DAY - dt.timedelta(days=1)):
+            with turns.take_turn("BTC/USD", day) as second:
+                assert not second
+        with turns.take_turn("ETH/USD", DAY) as other:
+            assert other
+    with turns.take_turn("BTC/USD", DAY) as mine:
+        assert mine
+
+
+def test_a_later_day_waits_its_turn(own_home: Path) -> None:
+    order: list[str] = []
+
+    def later() -> None:
+        with turns.take_turn("BTC/USD", DAY + dt.timedelta(days=1)) as mine:
+            order.append(f"later {mine}")
+
+    with turns.take_turn("BTC/USD", DAY):
+        thread = threading.Thread(target=later)
+        thread.start()
+        time.sleep(0.5)
+        order.append("first ends")
+    thread.join(30)
+    assert order == ["first ends", "later True"]
+
+
+def test_where_nobody_says_which_day_is_done_the_second_ends(own_home: Path) -> None:
+    with hold("btc-usd"), turns.take_turn("BTC/USD", DAY) as mine:
+        assert not mine
+
+
+def _live(run_id: str, flag: str) -> None:
+    with living(run_id):
+        Path(flag).touch()
+        time.sleep(60)
+
+
+def test_a_run_is_alive_until_its_process_is_killed(own_home: Path, tmp_path: Path) -> None:
+    assert not is_alive("a")
+    flag = tmp_path / "flag"
+    process = multiprocessing.get_context("spawn").Process(target=_live, args=("a", str(flag)))
+    process.start()
+    while not flag.exists():
+        time.sleep(0.05)
+    assert is_alive("a")
+    os.kill(int(process.pid or 0), signal.SIGKILL)
+    process.join()
+    assert not is_alive("a")
