@@ -157,7 +157,11 @@ def status(as_json: JsonOption = False) -> None:
         sys.exit(1)
 
 
-alerts_app = typer.Typer(no_args_is_help=True, add_completion=False)
+alerts_app = typer.Typer(
+    help="Tell somebody what needs attention, by webhook, e-mail or ping.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @alerts_app.command("add")

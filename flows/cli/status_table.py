@@ -26,7 +26,7 @@ def print_status(
         table.add_row(f"last {run.flow}", f"{run.day}, {run.state.lower()} {run.message}".strip())
     if coming is not None:
         table.add_row("next run", f"{coming[0]} at {coming[1]:%Y-%m-%d %H:%M} UTC")
-    today = facts.now.date()
+    today = facts.at.date()
     if facts.champion is not None and facts.champion_as_of is not None:
         age = (today - facts.champion_as_of).days
         table.add_row("champion", f"version {facts.champion} of {facts.champion_as_of}, {age} days")

@@ -41,7 +41,7 @@ class MoveFacts(_Frozen):
 class Facts(_Frozen):
     """What is known of a service at a moment; None or empty where it is not known."""
 
-    now: dt.datetime
+    at: dt.datetime
     servers: dict[str, bool] = {}
     runs: tuple[RunFacts, ...] = ()
     overdue: dict[str, dt.datetime] = {}
@@ -82,13 +82,13 @@ class Alarm(_Frozen):
 
 def find_alarms(facts: Facts) -> list[Alarm]:
     """Every alarm that stands at this moment."""
-    today = facts.now.date()
+    today = facts.at.date()
     found = [_failed(run) for run in facts.runs if run.state in ("FAILED", "CRASHED")]
     found += [
         _alarm("overdue", facts, today, f"{flow} has not run", f"it was due at {due:%H:%M} UTC",
                "`btc status` shows whether the worker runs; `btc up` starts it", key=f"{flow}{due}")
         for flow, due in facts.overdue.items()
-        if facts.now - due > LATE
+        if facts.at - due > LATE
     ]  # fmt: skip
     found += [
         _alarm("server", facts, today, f"{name} does not answer", "its process is gone or hangs",

@@ -28,7 +28,7 @@ def gather_facts(symbol: str = "BTC/USD") -> Facts:
         known |= {"runs": _last_runs(api, addresses), "overdue": _overdue(api)}
     known |= _registry_facts(model_name(symbol, synthetic=False))
     return Facts(
-        now=dt.datetime.now(dt.UTC),
+        at=dt.datetime.now(dt.UTC),
         newest_candle=find_newest_candle(symbol),
         disk_bytes=shutil.disk_usage(_existing()).free,
         link=addresses.get("mlflow", ""),

@@ -13,7 +13,7 @@ TODAY = NOW.date()
 
 def facts(**more: Any) -> Facts:
     well: dict[str, Any] = {
-        "now": NOW,
+        "at": NOW,
         "servers": {"prefect": True, "worker": True},
         "runs": (run("COMPLETED"),),
         "newest_candle": dt.date(2026, 5, 9),

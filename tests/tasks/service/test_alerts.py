@@ -25,7 +25,7 @@ def facts(state: str) -> Facts:
     run = RunFacts(
         flow="retrain", run_id=state, state=state, message="no space", day=NOW.date(), link="x"
     )
-    return Facts(now=NOW, servers={"prefect": True}, runs=(run,))
+    return Facts(at=NOW, servers={"prefect": True}, runs=(run,))
 
 
 class Receiver(BaseHTTPRequestHandler):
