@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from tests.deploy.compose import DEPLOY, PASSWORDS, Machine, image_health, read_compose
 from tests.servers import BIN, btc, running
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.soak, pytest.mark.timeout(1500)]
 PREFECT_LOGIN = ("admin", PASSWORDS["PREFECT_AUTH"].removeprefix("admin:"))
 MLFLOW_LOGIN = ("admin", PASSWORDS["MLFLOW_PASSWORD"])
 DAY = "2025-06-30"
@@ -109,7 +109,7 @@ def test_a_day_on_the_worker_and_a_forecast_from_another_machine(machine: Machin
         env=env,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
     )
     assert "finished successfully" in done.stdout, (machine.folder / "worker.log").read_text()
 
