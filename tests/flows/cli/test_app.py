@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.app import COMMANDS, load_command, main
+from models.reporting.summaries import Skipped
 from tests.servers import environment
 
 FRAMEWORKS = {"prefect", "mlflow", "tensorflow", "keras"}
@@ -120,3 +122,23 @@ cli.main()
     env.pop("TF_ENABLE_ONEDNN_OPTS", None)
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
     assert done.stdout == "oneDNN 0\n", done.stderr
+
+
+@pytest.mark.parametrize("command", ["retrain", "forecast"])
+def test_a_skipped_run_is_written_as_json_too(
+    command: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def skip(*_: object) -> Skipped:
+        return Skipped(skipped="another one is at work")
+
+    monkeypatch.setattr(f"flows.{command}.{command}", skip)
+    monkeypatch.setattr("flows.cli.console.start_temporary_server", lambda: lambda: None)
+    path = tmp_path / "run.json"
+    monkeypatch.setattr(sys, "argv", ["btc", command, "--source", "sample", "--json", str(path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().out) == (0, "another one is at work\n")
+    assert json.loads(path.read_text()) == {"schema": 1, "skipped": "another one is at work"}
