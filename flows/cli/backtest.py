@@ -170,7 +170,8 @@ def _print_summary(summary: BacktestSummary, ui_command: str) -> None:
         )
         table = Table(title=title, title_justify="left")
         for name in ("model", "CRPS bp", "coverage 90 %", "width 90 %", "MAE bp", "in MCS 90 %"):
-            table.add_column(name, justify="left" if name == "model" else "right")
+            first = name == "model"
+            table.add_column(name, justify="left" if first else "right", no_wrap=first)
         for name, scores in horizon.models.items():
             table.add_row(
                 name,
