@@ -69,9 +69,10 @@ def read_clock() -> tuple[dt.datetime, dt.datetime]:
 
 
 def find_later_run() -> dt.datetime | None:
-    """When the newest run of the same deployment was due that has not begun and is after this one.
+    """When the newest run was due that has not begun, is after this one, and asks for the same.
 
-    None where there is no such run, and for a run that no deployment scheduled.
+    Of the same deployment, that is, with the same parameters. None where there is no such run, and
+    for a run that no deployment scheduled.
     """
     run = _deployed_run()
     if run is None:
@@ -88,9 +89,9 @@ def find_later_run() -> dt.datetime | None:
     )
     with get_client(sync_client=True) as client:
         found = client.read_flow_runs(
-            flow_run_filter=waiting, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1
+            flow_run_filter=waiting, sort=FlowRunSort.EXPECTED_START_TIME_DESC
         )
-    later = [other.expected_start_time for other in found if other.auto_scheduled]
+    later = [other.expected_start_time for other in found if other.parameters == run.parameters]
     return later[0] if later else None
 
 
