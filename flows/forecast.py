@@ -44,7 +44,7 @@ def forecast(
         return Skipped(skipped=f"the run of {later:%Y-%m-%d} is due too, and makes up for this day")
     if config.symbols:
         with alive():
-            return run_each("flows.forecast:forecast", config, below_usd=below_usd)
+            return run_each(forecast, config, below_usd=below_usd)
     check_request(config)
     scheduled, now = read_clock()
     newest_closed = newest_closed_day(now)

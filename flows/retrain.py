@@ -60,7 +60,7 @@ def retrain(
         return Skipped(skipped=f"the run of {later:%Y-%m-%d} is due too, and makes up for this day")
     if config.symbols:
         with alive():
-            return run_each("flows.retrain:retrain", config)
+            return run_each(retrain, config)
     check_request(config)
     scheduled, now = read_clock()
     newest_closed = newest_closed_day(now)

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from models.config.base import Frozen, nearest, shorten
+from models.config.base import nearest, shorten
 from models.config.data import SYMBOL, SYMBOL_LENGTH, Exogenous, Reading
 from models.config.judging import Judging, Promotion, Watch
 from models.config.recipe import PRESETS, Recipe
@@ -22,24 +22,11 @@ def _with_exogenous(recipe: Recipe, series: tuple[Exogenous, ...]) -> Recipe:
     return recipe.model_copy(update={"features": (*recipe.features, *new)})
 
 
-class FanOut(Frozen):
-    """Where the symbols of a run are worked on."""
-
-    jobs: int = Field(1, ge=1, le=1000)
-    """Processes, one symbol each; 1: one symbol after the other, in the process of the run."""
-    dask: bool = False
-    """Whether the processes are Dask's, on this machine, rather than plain ones."""
-    dask_address: str = Field("", max_length=300)
-    """Address of a running Dask scheduler, whose workers are used in place of processes here."""
-
-
 class RetrainConfig(Reading):
     """One retrain: where candles come from, what is trained, how it is scored."""
 
     symbols: tuple[Annotated[str, Field(pattern=SYMBOL, max_length=SYMBOL_LENGTH)], ...] = ()
     """Several symbols, each with a run, model, ledger and report of its own; empty: `symbol`."""
-    fan_out: FanOut = FanOut()
-    """Where several symbols are worked on."""
     as_of: dt.date | None = None
     """UTC day of the newest candle that may be used; empty: the day before the scheduled start."""
     reason: str = Field("", max_length=2000)

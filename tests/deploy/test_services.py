@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
-from mlflow import MlflowClient
 
 from tests.deploy.compose import DEPLOY, PASSWORDS, Machine, image_health, read_compose
 from tests.servers import BIN, btc, running
@@ -98,44 +96,3 @@ def test_a_wrong_password_is_told_in_one_line_before_any_work(machine: Machine) 
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
         assert said in done.stderr
         assert not any(word in done.stderr for word in ("guess", "made-up"))
-
-
-def test_a_day_on_the_worker_and_a_forecast_from_another_machine(machine: Machine) -> None:
-    env = machine.environment("worker", "state")
-    config = {"source": "sample", "as_of": DAY, "recipe": QUICK}
-    command = [str(BIN / "prefect"), "--no-prompt", "deployment", "run", "retrain/daily", "--watch"]
-    done = subprocess.run(
-        [*command, "--param", f"config={json.dumps(config)}"],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    assert "finished successfully" in done.stdout, (machine.folder / "worker.log").read_text()
-
-    with pytest.MonkeyPatch.context() as patch:
-        for key in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
-            patch.setenv(key, env[key])
-        client = MlflowClient(env["MLFLOW_TRACKING_URI"])
-        assert client.get_model_version_by_alias("btc-usd-synthetic", "champion").version in (
-            "1",
-            1,
-        )
-        run = client.search_runs(["1"])[0]
-        assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
-    postgres = psycopg.conninfo.make_conninfo(
-        host=env["PGHOST"], port=env["PGPORT"], user="btc", dbname="btc"
-    )
-    with psycopg.connect(postgres) as connection:
-        days = connection.execute("SELECT as_of, step FROM forecasts ORDER BY step").fetchall()
-        assert [(str(day), step) for day, step in days] == [(DAY, 1), (DAY, 2)]
-
-    elsewhere = machine.environment("worker", "second")
-    target = machine.folder / "forecast.json"
-    done = btc(
-        "forecast", "--source", "sample", "--as-of", DAY, "--json", str(target),
-        env=elsewhere, cwd=machine.folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    forecast = json.loads(target.read_text())
-    assert (str(forecast["version"]), forecast["ledger"]["new"]) == ("1", 0)
