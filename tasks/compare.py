@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from models.config.flows import BacktestConfig
+from models.errors import InputError
 from models.forecasters.conformal import adapt_forecasts
 from models.forecasters.frame import make_predictions
 from models.records import ComparedRecord, FoldRecord, PlanRecord, SnapshotRecord
 from models.scoring.backtest import LEVELS, summarise_backtest
 from models.scoring.metrics import with_crps
 from tasks.stage import stage
-from tasks.storage.files import read_frame, write_frame, write_text
+from tasks.storage.files import write_frame, write_text
+from tasks.storage.snapshots import read_candles
 
 
 @stage("compare")
@@ -23,13 +28,13 @@ def compare(
     config: BacktestConfig, snapshot: SnapshotRecord, plan: PlanRecord, parts: list[FoldRecord]
 ) -> ComparedRecord:
     """Score all forecasts on what came; keep the long frame and its summary."""
-    candles = read_frame(snapshot.candles_path)
+    candles = read_candles(snapshot)
     close = candles["close"].to_numpy(dtype=np.float64)
     origins = range(plan.first_origin, plan.stop_origin)
     frames = []
     for name in (*config.recipes, *config.baselines):
         paths = [part.unit.path for part in parts if part.unit.name == name]
-        quantiles = np.concatenate([np.load(path) for path in paths])
+        quantiles = np.concatenate([_read_unit(path) for path in paths])
         if config.calibrate and name in config.recipes:
             quantiles = adapt_forecasts(quantiles, close, origins, LEVELS)
         frames.append(make_predictions(name, candles, origins, quantiles, LEVELS))
@@ -42,3 +47,15 @@ def compare(
     return ComparedRecord(
         frame_path=folder / "forecasts.parquet", summary=summary, n_forecasts=len(frame)
     )
+
+
+def _read_unit(path: Path) -> np.ndarray:
+    """Quantiles (n_origins, horizon, n_levels) of a unit; raises InputError where it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            quantiles: np.ndarray = arrays["quantiles"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path} is damaged ({type(error).__name__}): remove it, and the next backtest makes it"
+        ) from error
+    return quantiles

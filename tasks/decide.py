@@ -38,6 +38,7 @@ from tasks.registry.versions import find_version, read_decision, read_recipe
 from tasks.stage import stage
 from tasks.storage.files import read_frame
 from tasks.storage.ledger import read_ledger
+from tasks.storage.snapshots import read_candles
 
 
 @stage("decide", retries=3)
@@ -100,7 +101,7 @@ def _same_after_loading(
     registered: ModelVersion, serving: ForecasterRecord, snapshot: SnapshotRecord
 ) -> bool:
     """Whether the registered files forecast the newest day as the trained ones do, bit for bit."""
-    candles: pd.DataFrame = read_frame(snapshot.candles_path)
+    candles: pd.DataFrame = read_candles(snapshot)
     ours = load_forecaster(serving.folder).predict(candles).quantiles
     return bool(np.array_equal(ours, load_version(registered).predict(candles).quantiles))
 

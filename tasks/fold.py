@@ -28,5 +28,5 @@ def fold(unit: FoldUnit) -> FoldRecord:
     else:
         quantiles = predict_group(unit.recipe, candles, spans, unit.refit_days)
     with whole_file(unit.path) as temporary, temporary.open("wb") as file:
-        np.save(file, quantiles)
+        np.savez(file, quantiles=quantiles)  # A zip verifies its checksums.
     return FoldRecord(unit=unit, cached=False)

@@ -21,8 +21,8 @@ from tasks.registry.aliases import find_champion
 from tasks.registry.connection import connect
 from tasks.registry.model_files import load_version
 from tasks.stage import stage
-from tasks.storage.files import read_frame
 from tasks.storage.ledger import ledger_rows, record_forecasts
+from tasks.storage.snapshots import read_candles
 
 
 @stage("forecast", retries=3)
@@ -43,7 +43,7 @@ def forecast_with_champion(
     notes = describe_age(snapshot.source, snapshot.as_of, wanted, config.watch)
     notes += [f"The source failed: {trouble}."] if trouble else []
     name = model_name(config.symbol, snapshot.synthetic)
-    candles = read_frame(snapshot.candles_path)
+    candles = read_candles(snapshot)
     champion, forecaster = _load_champion(connect(), name, candles)
     notes += describe_training(champion.version, champion.tags["as_of"], snapshot.as_of)
     forecast = forecaster.predict(candles)

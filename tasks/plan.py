@@ -14,14 +14,14 @@ from models.forecasters.walk_forward import find_origins, group_spans, make_span
 from models.records import FoldUnit, PlanRecord, SnapshotRecord
 from models.scoring.backtest import LEVELS
 from tasks.stage import stage
-from tasks.storage.files import read_frame
 from tasks.storage.home import home
+from tasks.storage.snapshots import read_candles
 
 
 @stage("plan")
 def plan(config: BacktestConfig, snapshot: SnapshotRecord) -> PlanRecord:
     """Cut the days asked for into folds and units of work."""
-    days = read_frame(snapshot.candles_path)["open_time"].dt.date.tolist()
+    days = read_candles(snapshot)["open_time"].dt.date.tolist()
     origins = find_origins(days, config.start)
     spans = make_spans(origins, refit_days=config.refit_days, rolling_days=config.rolling_days)
     units = []
@@ -66,7 +66,7 @@ def _make_unit(config: BacktestConfig, snapshot: SnapshotRecord, facts: dict[str
         refit_days=config.baseline_refit_days,
         seed=config.seed,
         candles_path=snapshot.candles_path,
-        path=home() / "backtest" / "units" / f"{facts['name']}-{key}.npy",
+        path=home() / "backtest" / "units" / f"{facts['name']}-{key}.npz",
     )
 
 

@@ -10,7 +10,8 @@ from models.records import ForecasterRecord, SnapshotRecord
 from tasks.progress import TrainingProgress
 from tasks.registry.model_files import SERVING
 from tasks.stage import stage
-from tasks.storage.files import read_frame, whole_folder
+from tasks.storage.files import whole_folder
+from tasks.storage.snapshots import read_candles
 
 
 @stage("refit")
@@ -19,7 +20,7 @@ def refit(holdout: ForecasterRecord, snapshot: SnapshotRecord, recipe: Recipe) -
     if recipe.reproduction:
         forecaster, losses = load_forecaster(holdout.folder), holdout.losses
     else:
-        candles = read_frame(snapshot.candles_path)
+        candles = read_candles(snapshot)
         prepared = prepare(recipe, candles, serving_split(recipe))
         with TrainingProgress(f"{recipe.name} on all candles", recipe.training.epochs) as progress:
             forecaster, losses = fit_forecaster(prepared, progress.on_epoch)

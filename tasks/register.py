@@ -24,7 +24,7 @@ from tasks.registry.connection import code_version, connect, find_experiment
 from tasks.registry.model_files import HOLDOUT, SERVING, digest_model
 from tasks.registry.versions import find_by_key, retrain_key
 from tasks.stage import stage
-from tasks.storage.files import read_frame
+from tasks.storage.snapshots import read_candles
 
 # What models/ imports when it serves.
 SERVING_PACKAGES = (
@@ -133,7 +133,7 @@ def _log_values(
 def _log_dataset(run_id: str, snapshot: SnapshotRecord) -> None:
     """Log what the run learned from; MLflow's digest has 36 characters, the tag the whole hash."""
     dataset = from_pandas(
-        read_frame(snapshot.candles_path),
+        read_candles(snapshot),
         source=LocalArtifactDatasetSource(snapshot.candles_path.as_uri()),
         name=f"{snapshot.symbol} {snapshot.first_day} to {snapshot.as_of}",
         digest=snapshot.sha256[:36],
@@ -153,7 +153,7 @@ def _register_version(
     folders = {SERVING: trained.serving.folder, HOLDOUT: trained.holdout.folder}
     loaded = load_forecaster(folders[SERVING])
     n_rows = loaded.first_origin(trained.scaled.first_row) + 1
-    candles = read_frame(trained.snapshot.candles_path).tail(n_rows)
+    candles = read_candles(trained.snapshot).tail(n_rows)
     output = forecast_table(loaded, candles)
     example = candles[list(input_columns(loaded.columns))].reset_index(drop=True)
     package = Path(models.__file__).parent

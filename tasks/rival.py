@@ -16,6 +16,7 @@ from tasks.registry.versions import find_version, read_decision, read_recipe
 from tasks.stage import stage
 from tasks.storage.files import read_frame, write_frame
 from tasks.storage.home import home
+from tasks.storage.snapshots import read_candles
 
 
 @stage("rival", retries=3)
@@ -45,7 +46,7 @@ def rival(
     theirs = _scores_path(sha256, recipe, config.judging)
     trained = not same and not theirs.exists()
     if trained:
-        made = predict_holdout(recipe, read_frame(snapshot.candles_path), config.judging)
+        made = predict_holdout(recipe, read_candles(snapshot), config.judging)
         write_frame(last_origins(score_origins(made, recipe.name), n_origins), theirs)
     return RivalRecord(
         challenger_path=path,

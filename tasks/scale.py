@@ -16,13 +16,14 @@ from models.learning.splits import Fold, holdout_split
 from models.records import CandlesRecord, ScaledRecord, SnapshotRecord
 from tasks.stage import stage
 from tasks.storage.files import read_frame, whole_folder
+from tasks.storage.snapshots import read_candles
 
 
 @stage("scale")
 def scale(candles: CandlesRecord, snapshot: SnapshotRecord, config: RetrainConfig) -> ScaledRecord:
     """Make, split and scale features and targets; NaN where a row has none."""
     split = holdout_split(config.recipe, config.judging)
-    prepared = prepare(config.recipe, read_frame(snapshot.candles_path), split)
+    prepared = prepare(config.recipe, read_candles(snapshot), split)
     folder = candles.path.with_name("scaled")
     with whole_folder(folder) as temporary:
         np.save(temporary / "features.npy", prepared.features)

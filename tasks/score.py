@@ -27,7 +27,6 @@ from tasks.registry.connection import connect
 from tasks.registry.model_files import load_version
 from tasks.registry.versions import find_version
 from tasks.stage import stage
-from tasks.storage.files import read_frame
 from tasks.storage.ledger import (
     forecast_days,
     ledger_rows,
@@ -37,6 +36,7 @@ from tasks.storage.ledger import (
     record_forecasts,
     score_due,
 )
+from tasks.storage.snapshots import read_candles
 
 
 @stage("score", retries=3)
@@ -45,7 +45,7 @@ def score(
 ) -> LedgerRecord:
     """Catch up on missed days, score what has come, and look out for drift."""
     client = connect()
-    candles = read_frame(snapshot.candles_path)
+    candles = read_candles(snapshot)
     caught_up = 0
     if outlook.kind == "live":
         days = candles["open_time"].dt.date.tolist()

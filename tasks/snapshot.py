@@ -10,7 +10,7 @@ from tasks.stage import stage
 from tasks.storage.archive import keep
 from tasks.storage.files import read_frame, write_frame, write_text
 from tasks.storage.home import home
-from tasks.storage.snapshots import archive_name
+from tasks.storage.snapshots import archive_name, is_intact
 
 
 @stage("snapshot", retries=3)
@@ -29,7 +29,7 @@ def snapshot(candles: CandlesRecord, checked: CheckedRecord, symbol: str) -> Sna
         as_of=frame["open_time"].iloc[-1].date(),
     )
     manifest = record.folder / "manifest.json"
-    if not manifest.exists():
+    if not (manifest.exists() and is_intact(record)):
         write_frame(frame, record.candles_path)
         facts = record.model_dump(mode="json", exclude={"folder", "seconds"})
         write_text(json.dumps(facts | {"columns": list(frame.columns)}, indent=2), manifest)

@@ -7,7 +7,6 @@ written whole under a temporary name and renamed.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Iterator
@@ -18,14 +17,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
+from models.config.base import shorten
 from models.data.store_table import BadRows, candle_schema, check_table
 from models.errors import InputError
 from tasks.storage.archive import is_object_store, open_files, put, told_in_one_line
 from tasks.storage.home import home
 from tasks.storage.lock import hold, locked, shares_locks
+from tasks.storage.sealed import Damaged, read_sealed, write_sealed
 
 CANDLES, REVISIONS, QUARANTINE = "candles.parquet", "_revisions.parquet", "_quarantine.parquet"
 
@@ -43,6 +43,7 @@ class CandleStore:
         self._files, root = open_files("BTC_STORE", address)
         self.source, self.symbol = source, symbol
         self.schema = candle_schema(symbol)
+        self._unsealed: set[str] = set()
         self.folder = "/".join([root, *folders])
 
     @contextmanager
@@ -81,13 +82,15 @@ class CandleStore:
     def write(self, table: pa.Table, stored: pa.Table) -> None:
         """Store the years of a sorted candle table that differ from `stored`, the table before.
 
-        Raises BadRows for rows that cannot be candles.
+        Years whose file has no seal yet, of an earlier release, are written again. Raises BadRows
+        for rows that cannot be candles.
         """
         check_table(table)
         old = dict(_by_year(stored))
         for year, part in _by_year(table):
-            if year not in old or not old[year].equals(part):
-                self._write(f"{self.folder}/year={year}/{CANDLES}", part)
+            path = f"{self.folder}/year={year}/{CANDLES}"
+            if year not in old or not old[year].equals(part) or path in self._unsealed:
+                self._write(path, part)
 
     def read_log(self, name: str, schema: pa.Schema) -> pa.Table:
         """Rows of the log REVISIONS or QUARANTINE, oldest first."""
@@ -116,24 +119,27 @@ class CandleStore:
     def _read(self, path: str, schema: pa.Schema) -> pa.Table:
         try:
             with self._files.open(path, "rb") as file:
-                return pq.read_table(file, partitioning=None).select(schema.names).cast(schema)
-        except (pa.ArrowException, KeyError) as error:
-            raise _unusable(path, "no such table") from error
+                table, sealed = read_sealed(file.read())
+            if not sealed:
+                self._unsealed.add(path)
+            return table.select(schema.names).cast(schema)
+        except (Damaged, pa.ArrowException, KeyError) as error:
+            raise _unusable(path, f"no such table: {shorten(error, 80, quoted=False)}") from error
 
     def _write(self, path: str, table: pa.Table) -> None:
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd", **_encoding(table.schema))
+        data = write_sealed(table, compression="zstd", **_encoding(table.schema))
+        self._unsealed.discard(path)
         if isinstance(self._files, LocalFileSystem):
             temporary = Path(path).with_name(f".{Path(path).name}.part")
             temporary.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                file.write(buffer.getbuffer())
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
             return
         with told_in_one_line("BTC_STORE", self.folder):
-            put(self._files, path, buffer.getvalue())
+            put(self._files, path, data)
 
 
 def list_stores() -> list[CandleStore]:

@@ -61,16 +61,27 @@ def discarded_after(path: Path) -> Iterator[None]:
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
-    """Write a frame as Parquet."""
+    """Write a frame as Parquet, sealed."""
+    import pyarrow as pa
+
+    from tasks.storage.sealed import write_sealed
+
+    data = write_sealed(pa.Table.from_pandas(frame, preserve_index=False))
     with whole_file(path) as temporary:
-        frame.to_parquet(temporary, index=False)
+        temporary.write_bytes(data)
 
 
 def read_frame(path: Path) -> pd.DataFrame:
-    """Read a frame from Parquet."""
-    import pandas as pd
+    """Read a frame from Parquet; raises InputError in one line where the file is damaged."""
+    from tasks.storage.sealed import Damaged, read_sealed
 
-    return pd.read_parquet(path)
+    try:
+        frame: pd.DataFrame = read_sealed(path.read_bytes())[0].to_pandas()
+    except Damaged as error:
+        raise InputError(
+            f"{path} is damaged ({error}): remove it, and run the command that made it again"
+        ) from error
+    return frame
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 
-import pyarrow as pa
+import pandas as pd
 
 from models.config.flows import RetrainConfig
 from models.data.candles import digest_candles
-from models.errors import SourceError
+from models.errors import InputError, SourceError
 from models.naming import model_name
 from models.records import SnapshotRecord
 from tasks.storage.archive import list_kept, recover
@@ -23,15 +23,33 @@ def list_snapshots() -> list[tuple[SnapshotRecord, bool]]:
     for manifest in (home() / "snapshots").glob("*/manifest.json"):
         facts = json.loads(manifest.read_text(encoding="utf-8"))
         record = SnapshotRecord.model_validate(facts | {"folder": manifest.parent})
-        found.append((record, _is_intact(record)))
+        found.append((record, is_intact(record)))
     return sorted(found, key=lambda pair: (pair[0].as_of, pair[0].sha256))
 
 
-def _is_intact(record: SnapshotRecord) -> bool:
+def read_candles(record: SnapshotRecord) -> pd.DataFrame:
+    """The candles of a snapshot, whose hash is verified; raises InputError where they changed."""
+    again = "remove its folder, and `btc retrain` makes it again"
     try:
-        return digest_candles(read_frame(record.candles_path)) == record.sha256
-    except (OSError, ValueError, pa.ArrowException):
+        candles = read_frame(record.candles_path)
+        found = digest_candles(candles)
+    except (OSError, ValueError) as error:
+        raise InputError(f"snapshot {record.folder} cannot be read ({error}): {again}") from error
+    if found != record.sha256:
+        raise InputError(
+            f"snapshot {record.folder} is damaged (SHA-256 {found[:12]} of its candles, expected "
+            f"{record.sha256[:12]}): {again}"
+        )
+    return candles
+
+
+def is_intact(record: SnapshotRecord) -> bool:
+    """Whether the candles are there and have the snapshot's hash."""
+    try:
+        read_candles(record)
+    except InputError:
         return False
+    return True
 
 
 def find_newest_snapshot(

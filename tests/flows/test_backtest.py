@@ -106,7 +106,7 @@ def test_an_interrupted_one_resumes_on_a_dask_cluster_with_the_same_numbers(
     home = tmp_path / "home"
     shutil.copytree(one_job.home / "backtest" / "units", home / "backtest" / "units")
     # As if it had been interrupted before the network's folds were done.
-    removed = list((home / "backtest" / "units").glob("gru-*.npy"))
+    removed = list((home / "backtest" / "units").glob("gru-*.npz"))
     for path in removed:
         path.unlink()
     assert removed
