@@ -1,14 +1,24 @@
-"""The two stages that end every day, of a retrain as of a forecast."""
+"""What ends every day, of a retrain as of a forecast."""
 
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any, TypeVar
+
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
 
 from models.config.flows import RetrainConfig
+from models.errors import NoForecastError
 from models.records import SnapshotRecord
-from models.reporting.summaries import ForecastSummary, summarize_forecast
+from models.reporting.summaries import ForecastSummary, Refused, Summary, summarize_forecast
 from tasks.forecast import forecast_with_champion
 from tasks.score import score
+
+NO_FORECAST = "No forecast"
+"""Name of the state of a run that ends without a forecast."""
+
+S = TypeVar("S", bound=Summary)
 
 
 def forecast_and_score(
@@ -18,8 +28,26 @@ def forecast_and_score(
     now: dt.datetime,
     below_usd: float | None = None,
     trouble: str = "",
-) -> ForecastSummary:
+) -> ForecastSummary | Refused:
     """Forecast the next days with the champion, and score what was forecast before."""
-    outlook = forecast_with_champion(config, snapped, newest_closed, now, below_usd, trouble)
+    try:
+        outlook = forecast_with_champion(config, snapped, newest_closed, now, below_usd, trouble)
+    except NoForecastError as refusal:
+        return Refused(refused=str(refusal))
     scored = score(config, snapped, outlook, now)
     return summarize_forecast(outlook, scored, config.symbol, snapped.synthetic, below_usd)
+
+
+def end_day(summary: S, forecast: ForecastSummary | Refused) -> S | State[S]:
+    """The summary, as a failed state of its own name where the day has no forecast.
+
+    So that it is not green in Prefect, and an automation can look for the name.
+    """
+    if isinstance(forecast, Refused):
+        return Failed(name=NO_FORECAST, message=forecast.refused, data=summary)
+    return summary
+
+
+def summary_of(ended: State[Any]) -> Any:
+    """The summary that a flow ended with, also without a forecast; raises what the flow raised."""
+    return ended.result(raise_on_failure=ended.name != NO_FORECAST)

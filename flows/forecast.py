@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import cast
+from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
-from flows.closing import forecast_and_score
+from flows.closing import end_day, forecast_and_score, summary_of
 from flows.retrain import retrain
 from flows.symbols import run_each
 from models.config.flows import RetrainConfig
@@ -22,6 +23,7 @@ from models.reporting.summaries import (
     SymbolsSummary,
 )
 from tasks.ingest import ingest
+from tasks.page import page
 from tasks.preflight import check_request
 from tasks.snapshot import snapshot
 from tasks.storage.files import discarded_after
@@ -34,11 +36,12 @@ from tasks.validate import validate
 def forecast(
     config: RetrainConfig = RetrainConfig(),  # noqa: B008
     below_usd: float | None = None,
-) -> ForecastSummary | Skipped | SymbolsSummary:
+) -> ForecastSummary | Refused | Skipped | SymbolsSummary | State[Any]:
     """Forecast from the newest candle with the champion, and score what was forecast before.
 
     With `watch.retrain_on_drift` a new alarm starts a retrain, after the forecast is made. It waits
-    for a run of an earlier day, and ends at once where a later one is due (`skipped`).
+    for a run of an earlier day, and ends at once where a later one is due (`skipped`). Where
+    there is no forecast, the run ends in the state "No forecast".
     """
     if config.as_of is None and (later := find_later_run()):
         return Skipped(skipped=f"the run of {later:%Y-%m-%d} is due too, and makes up for this day")
@@ -55,6 +58,9 @@ def forecast(
             return Skipped(skipped=f"a retrain of {config.symbol} is at work, and will forecast")
         snapped, trouble = take_candles(config, as_of, newest_closed)
         summary = forecast_and_score(config, snapped, newest_closed, now, below_usd, trouble)
+        page(snapped, summary, config.watch)
+    if isinstance(summary, Refused):
+        return end_day(summary, summary)
     if config.watch.retrain_on_drift and summary.new_alarms:
         started = retrain_on_drift(config, as_of, summary.new_alarms)
         return summary.model_copy(update={"retrain": started})
@@ -82,8 +88,8 @@ def retrain_on_drift(
     A retrain that cannot be had says why (`refused`); the forecast stands.
     """
     reason = f"drift: {'; '.join(alarms)}"
+    asked = config.model_copy(update={"as_of": as_of, "reason": reason})
     try:
-        done = retrain(config.model_copy(update={"as_of": as_of, "reason": reason}))
-        return cast("RetrainSummary | Skipped", done)  # The config here is of one symbol.
+        return summary_of(retrain(asked, return_state=True))  # type: ignore[no-any-return]
     except (InputError, ServiceError) as error:
         return Refused(refused=str(error))

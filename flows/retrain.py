@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
-from flows.closing import forecast_and_score
+from flows.closing import end_day, forecast_and_score
 from flows.symbols import run_each
 from models.config.flows import RetrainConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
-from models.errors import NoForecastError
 from models.records import (
     CandlesRecord,
     CheckedRecord,
@@ -20,16 +21,17 @@ from models.records import (
 )
 from models.reporting.summaries import (
     RecallRecord,
-    Refused,
     RetrainSummary,
     Skipped,
     SymbolsSummary,
+    add_seconds,
     with_aliases,
     with_forecast,
 )
 from tasks.decide import decide_on
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
+from tasks.page import page
 from tasks.preflight import check_request
 from tasks.promote import promote
 from tasks.recall import recall
@@ -49,12 +51,13 @@ from tasks.window import window
 @flow(name="retrain", flow_run_name="retrain-{config.subject}-{config.source}-{config.recipe.cell}")
 def retrain(
     config: RetrainConfig = RetrainConfig(),  # noqa: B008
-) -> RetrainSummary | Skipped | SymbolsSummary:
+) -> RetrainSummary | Skipped | SymbolsSummary | State[Any]:
     """Retrain on the candles up to the newest closed one and return the run's summary.
 
     A retrain that was done before is not done again, one that was cut off is finished. It waits for
     one of an earlier day. Where the same day is being done, or a later run of the same deployment
-    is due, it says so (`skipped`) and ends.
+    is due, it says so (`skipped`) and ends. Where there is no forecast, the run
+    ends in the state "No forecast".
     """
     if config.as_of is None and (later := find_later_run()):
         return Skipped(skipped=f"the run of {later:%Y-%m-%d} is due too, and makes up for this day")
@@ -76,11 +79,10 @@ def retrain(
             summary = recalled.summary or make_version(
                 config, candles, checked, snapped, recalled, now
             )
-        try:
-            forecast = forecast_and_score(config, snapped, newest_closed, now)
-        except NoForecastError as refusal:
-            return with_forecast(summary, Refused(refused=str(refusal)))
-    return with_forecast(summary, forecast)
+        forecast = forecast_and_score(config, snapped, newest_closed, now)
+        summary = with_forecast(summary, forecast)
+        published = page(snapped, forecast, config.watch, summary)
+    return end_day(add_seconds(summary, page=published.seconds), forecast)
 
 
 def make_version(

@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import State, get_run_logger
 
+from flows.closing import NO_FORECAST
 from models.config.flows import RetrainConfig
 from models.errors import SymbolsError
 from models.reporting.summaries import SymbolsSummary
@@ -22,6 +23,9 @@ def run_each(run: Callable[..., Any], config: RetrainConfig, **arguments: Any) -
     for symbol in config.symbols:
         state: State[Any] = run(config.for_symbol(symbol), **arguments, return_state=True)
         result = state.result(raise_on_failure=False)
+        if state.name == NO_FORECAST:
+            failed[symbol] = f"no forecast: {state.message}"
+            continue
         if state.is_completed():
             done[symbol] = result
             continue

@@ -16,7 +16,7 @@ class InputError(ValueError):
 class NoForecastError(InputError):
     """There is no champion to forecast with, or no candle fresh enough to forecast from.
 
-    `btc forecast` refuses with it; a retrain, which has its model by then, ends well and says so.
+    What else the run did stands; it ends in a state of its own name, and the command line with 1.
     """
 
 

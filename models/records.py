@@ -296,6 +296,16 @@ class LoggedRecord(Record):
         return f"{self.experiment}, run {self.run_id}"
 
 
+class PageRecord(Record):
+    """The page of a day, and its headline."""
+
+    path: Path
+    headline: str
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
 def seconds_by_stage(**records: Record) -> dict[str, float]:
     """Collect what each stage took, by its name."""
     return {name: record.seconds for name, record in records.items()}

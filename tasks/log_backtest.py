@@ -11,11 +11,11 @@ from mlflow.entities import Metric, Param
 from models.config.flows import BacktestConfig
 from models.naming import flatten, model_name
 from models.records import ComparedRecord, LoggedRecord, SnapshotRecord
-from models.reporting.backtest_figures import backtest_figures
-from models.reporting.figures import render_png
+from models.reporting.backtest_page import describe_backtest
+from models.reporting.render import render_chart, render_page
 from tasks.registry.connection import code_version, connect, find_experiment
 from tasks.stage import stage
-from tasks.storage.files import read_frame, whole_file
+from tasks.storage.files import read_frame, write_text
 
 
 @stage("log", retries=3)
@@ -32,7 +32,7 @@ def log_backtest(
     title = f"{label}backtest to {snapshot.as_of}"
     run_id = client.create_run(experiment, run_name=title, tags=tags).info.run_id
     try:
-        _log_parent(client, run_id, config, compared)
+        _log_parent(client, run_id, config, compared, snapshot.synthetic)
         for model in (*config.recipes, *config.baselines):
             own = tags | {"mlflow.parentRunId": run_id, "model": model}
             _log_child(client, experiment, summary["horizons"], own)
@@ -44,16 +44,22 @@ def log_backtest(
 
 
 def _log_parent(
-    client: MlflowClient, run_id: str, config: BacktestConfig, compared: ComparedRecord
+    client: MlflowClient,
+    run_id: str,
+    config: BacktestConfig,
+    compared: ComparedRecord,
+    synthetic: bool,
 ) -> None:
     params = flatten(config.model_dump(mode="json"))
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
-    frame = read_frame(compared.frame_path)
-    for name, figure in backtest_figures(frame, config.recipes, config.baselines).items():
-        path = compared.frame_path.parent / "plots" / f"{name}.png"
-        with whole_file(path) as temporary:
-            temporary.write_bytes(render_png(figure))
-        client.log_artifact(run_id, str(path), "plots")
+    facts = describe_backtest(read_frame(compared.frame_path), compared.summary, config.recipes)
+    for chart in facts["charts"]:
+        client.log_text(run_id, render_chart(chart), f"plots/{chart.name}.svg")
+    facts |= {"title": "Backtest", "symbol": config.symbol, "synthetic": synthetic}
+    facts |= {"refit_days": config.refit_days, "config": config.model_dump(mode="json")}
+    page = compared.frame_path.with_name("page.html")
+    write_text(render_page("backtest", facts), page)
+    client.log_artifact(run_id, str(page))
     client.log_artifact(run_id, str(compared.frame_path))
     client.log_artifact(run_id, str(compared.frame_path.with_name("summary.json")))
 

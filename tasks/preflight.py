@@ -17,7 +17,6 @@ from models.learning.features import usable_features
 from tasks.registry.connection import check_tracking
 from tasks.sources import fetch_candles, is_exchange, is_synthetic
 from tasks.sources.exogenous import read_series
-from tasks.storage.database import check_database
 from tasks.storage.home import check_home
 
 
@@ -35,7 +34,6 @@ def check_request(config: RetrainConfig) -> None:
         read_series(series)
     check_home()
     check_tracking()
-    check_database()
 
 
 def check_prefect() -> None:

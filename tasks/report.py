@@ -1,4 +1,4 @@
-"""Report: plots, tables and the summary, in MLflow, in Prefect and in a folder."""
+"""Report: what was measured about a version, for machines and for the day's page."""
 
 from __future__ import annotations
 
@@ -8,23 +8,14 @@ import shutil
 import time
 from pathlib import Path
 
-import pandas as pd
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_table_artifact
 
 from models.config.flows import RetrainConfig
-from models.naming import run_labels
 from models.records import DecisionRecord, Trained, VersionRecord
-from models.reporting.figures import (
-    plot_loss,
-    plot_prices,
-    plot_recent,
-    plot_reliability,
-    plot_residuals,
-    render_png,
-)
-from models.reporting.pages import metrics_table, render_html, render_summary
+from models.reporting.holdout_charts import holdout_charts, loss_chart
+from models.reporting.notes import metrics_table
+from models.reporting.render import render_chart
 from models.reporting.summaries import DriftLook, ReportRecord, RetrainSummary, make_summary
 from models.scoring.holdout import Evaluation
 from tasks.registry.connection import connect
@@ -33,14 +24,7 @@ from tasks.storage.archive import keep
 from tasks.storage.files import read_frame, whole_folder
 from tasks.storage.home import home
 from tasks.storage.ledger import read_last_look
-
-CAPTIONS = {
-    "prices": "Actual and forecast price of the next day, on all test days",
-    "recent": "The last 60 test days",
-    "loss": "Loss by epoch: mean squared error of the scaled targets",
-    "residuals": "Errors of the next day's forecast",
-    "reliability": "How often the price fell below each quantile",
-}
+from tasks.storage.pages import page_path
 
 
 @stage("report", retries=3)
@@ -51,41 +35,32 @@ def report(
     decided: DecisionRecord,
     seconds: dict[str, float],
 ) -> ReportRecord:
-    """Render the report and hand it to MLflow and Prefect; ends the MLflow run."""
+    """Write the summary, the holdout predictions and their charts; ends the MLflow run."""
     start = time.perf_counter()
     evaluated = trained.evaluated
     evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
     folder = report_folder(trained.snapshot.as_of, version.registered_model, version.version)
-    summary = make_summary(config, trained, evaluation, version, decided.decision, folder)
+    page = page_path(version.registered_model, trained.snapshot.as_of)
+    summary = make_summary(config, trained, evaluation, version, decided.decision, folder, page)
     look = read_last_look(version.registered_model)
     drift = None if look is None else DriftLook.model_validate(look)
     summary = summary.model_copy(update={"drift": drift, "seconds": seconds})
-    figures = draw_plots(read_frame(evaluated.predictions_path), trained.holdout.losses, summary)
-    plots = {name: render_png(figure) for name, figure in figures.items()}
+    charts = draw_charts(config, trained)
     with whole_folder(folder) as temporary:
-        _write_report(temporary, summary, plots, evaluated.predictions_path)
+        _write_report(temporary, summary, charts, evaluated.predictions_path)
     keep(folder, f"reports/{folder.name}")
-    _show_in_prefect(summary, folder)
+    create_table_artifact(metrics_table(summary), key=f"{version.registered_model}-metrics")
     seconds = seconds | {"report": time.perf_counter() - start}
     _log_to_mlflow(connect(), version.run_id, folder, seconds)
     return ReportRecord(folder=folder, summary=summary)
 
 
-def draw_plots(
-    predictions: pd.DataFrame, losses: dict[str, list[float]], summary: RetrainSummary
-) -> dict[str, Figure]:
-    """Draw every plot of a run, by file name; all of them say what the run is."""
-    model = summary.model
-    parts = [summary.symbol, model, f"to {summary.as_of}"]
-    parts += run_labels(summary.synthetic, summary.reproduction)
-    title = ", ".join(parts)
-    return {
-        "prices": plot_prices(predictions, model, title=title),
-        "recent": plot_recent(predictions, model, title=title),
-        "loss": plot_loss(losses, title=title),
-        "residuals": plot_residuals(predictions, model, title=title),
-        "reliability": plot_reliability(predictions, model, title=title),
-    }
+def draw_charts(config: RetrainConfig, trained: Trained) -> dict[str, str]:
+    """The charts about the test days and the training, as SVG files by name."""
+    predictions = read_frame(trained.evaluated.predictions_path)
+    charts = holdout_charts(predictions, config.recipe.name, config.judging)
+    charts.append(loss_chart(trained.holdout.losses, config.recipe))
+    return {chart.name: render_chart(chart) for chart in charts}
 
 
 def report_folder(as_of: dt.date, model: str, version: str) -> Path:
@@ -94,17 +69,12 @@ def report_folder(as_of: dt.date, model: str, version: str) -> Path:
 
 
 def _write_report(
-    folder: Path, summary: RetrainSummary, plots: dict[str, bytes], predictions: Path
+    folder: Path, summary: RetrainSummary, charts: dict[str, str], predictions: Path
 ) -> None:
-    markdown = render_summary(summary)
     (folder / "plots").mkdir()
-    for name, png in plots.items():
-        (folder / "plots" / f"{name}.png").write_bytes(png)
+    for name, svg in charts.items():
+        (folder / "plots" / f"{name}.svg").write_text(svg, encoding="utf-8")
     shutil.copyfile(predictions, folder / "predictions.parquet")
-    (folder / "report.md").write_text(markdown, encoding="utf-8")
-    captioned = {CAPTIONS[name]: png for name, png in plots.items()}
-    page = render_html(markdown, captioned, title=f"btc-daily {summary.symbol} {summary.as_of}")
-    (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "summary.json").write_text(json.dumps(summary.as_json(), indent=2), encoding="utf-8")
 
 
@@ -115,10 +85,3 @@ def _log_to_mlflow(
     for name, value in seconds.items():
         client.log_metric(run_id, f"seconds_{name}", value)
     client.set_terminated(run_id)
-
-
-def _show_in_prefect(summary: RetrainSummary, folder: Path) -> None:
-    links = f"\nReport with plots: {folder / 'report.html'}\n"
-    key = summary.registered_model
-    create_markdown_artifact(render_summary(summary) + links, key=f"{key}-report")
-    create_table_artifact(metrics_table(summary), key=f"{key}-metrics")

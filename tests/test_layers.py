@@ -30,6 +30,7 @@ LIGHT = ("config", "data", "decisions", "scoring", "forecasters/frame", "learnin
 ROOMS = {
     "pyfunc": 0, "reporting": 0, "records": 1, "naming": 1, "decisions": 2, "scoring": 3,
     "forecasters": 4, "learning": 5, "data": 6, "config": 7, "errors": 8,
+    "wording": 8,
 }  # fmt: skip
 # A flow body is calls: what reads or writes is a stage.
 INPUT_OUTPUT = {

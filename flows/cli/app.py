@@ -39,6 +39,14 @@ COMMANDS = {
         "flows.cli.ledger:ledger_app",
         "Show the live record: coverage, CRPS against naive and EWMA, streaks, verdict.",
     ),
+    "report": (
+        "flows.cli.look:report",
+        "Say where the page of a day is, or open it.",
+    ),
+    "ui": (
+        "flows.cli.look:ui",
+        "Open MLflow with the runs of the daily retrains; until Ctrl-C where it is started here.",
+    ),
     "models": (
         "flows.cli.registry:models_app",
         "List the versions with scores, decisions and aliases, or show one.",

@@ -103,13 +103,14 @@ def backtest(
     with flow_imports():
         from flows.backtest import backtest as flow
         from flows.runners import make_runner
-        from tasks.registry.connection import ui_command
+        from tasks.registry.connection import compare_command
     show_stages()
     logging.getLogger("prefect.flow_runs").addHandler(StageLines())
     task_runner = make_runner(runner, jobs or os.cpu_count() or 1, dask_address)  # type: ignore[arg-type]
     summary = flow.with_options(task_runner=task_runner)(config)
     write_json(summary, json_file)
-    _print_summary(summary, ui_command())
+    compare = compare_command(summary.experiment, summary.symbol, summary.synthetic)
+    _print_summary(summary, compare)
 
 
 def make_backtest_config(values: dict[str, Any]) -> BacktestConfig:
@@ -153,7 +154,7 @@ def describe_distance(horizon: StepScores) -> list[str]:
     return lines
 
 
-def _print_summary(summary: BacktestSummary, ui_command: str) -> None:
+def _print_summary(summary: BacktestSummary, compare: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -198,4 +199,4 @@ def _print_summary(summary: BacktestSummary, ui_command: str) -> None:
         "on today's price."
     )
     console.print(f"Forecasts: {summary.artifacts['forecasts']}", markup=False)
-    console.print(f"Compare:   {ui_command}", markup=False)
+    console.print(f"Compare:   {compare}", markup=False)

@@ -1,4 +1,4 @@
-"""What the command line shows: stages as they end, the summary, errors in one line."""
+"""How the command line runs a flow: checks before it, its stages as they end, its summary."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
 from tasks.storage.home import prepare_environment
 from tasks.temporary_server import start_temporary_server
 
 if TYPE_CHECKING:
     from models.config.flows import RetrainConfig
-    from models.reporting.summaries import ForecastSummary, Refused, RetrainSummary, Skipped
 
 
 class StageLines(logging.Handler):
@@ -93,83 +91,15 @@ def settle_request(config: RetrainConfig) -> tuple[RetrainConfig, str]:
     return settled, note
 
 
-def print_summary(
-    summary: RetrainSummary, rows: list[dict[str, str]], notes: list[str], ui_command: str
-) -> None:
-    """Print metrics, verdict and where everything lies."""
-    console = Console(highlight=False, soft_wrap=True)
-    title = f"{summary.symbol} to {summary.as_of}, the next day"
-    table = Table(title="; ".join([*notes, title]), title_justify="left")
-    for i, name in enumerate(rows[0]):
-        table.add_column(name, justify="right" if i else "left")
-    for row in rows:
-        table.add_row(*row.values())
-    console.print()
-    console.print(table)
-    console.print(f"Verdict: {summary.verdict_text}", markup=False)
-    if summary.features_left_out:
-        console.print(f"Left out, the candles lack them: {', '.join(summary.features_left_out)}")
-    for text in (*(found.message for found in summary.findings), *summary.repairs):
-        console.print(f"Data: {text}", markup=False)
-    decision = summary.decision
-    mark = " (unproven)" if decision.unproven else ""
-    console.print(f"Decision: {decision.action}{mark}", markup=False)
-    for reason in decision.reasons:
-        console.print(f"  - {reason}", markup=False)
-    artifacts = summary.artifacts
-    aliases = "".join(f" @{alias}" for alias in summary.aliases)
-    console.print(f"Model:   {artifacts.model}{aliases}", markup=False)
-    console.print(f"Report:  {artifacts.report}", markup=False)
-    console.print(f"Plots:   {artifacts.plots}", markup=False)
-    console.print(f"Compare: {ui_command}", markup=False)
+def run_flow(flow: Any, *arguments: Any) -> tuple[Any, str]:
+    """What a flow returned, and why it made no forecast; empty where it made one."""
+    from flows.closing import NO_FORECAST, summary_of
+
+    ended = flow(*arguments, return_state=True)
+    return summary_of(ended), ended.message if ended.name == NO_FORECAST else ""
 
 
-def print_forecast(summary: ForecastSummary | Refused) -> None:
-    """Print a forecast's table by target date, and what a reader must know about it."""
-    from models.reporting.summaries import Refused
-
-    console = Console(highlight=False, soft_wrap=True)
-    if isinstance(summary, Refused):
-        console.print(f"No forecast: {summary.refused}", markup=False)
-        return
-    # A pipe counts as 80 columns wide, where the table would fold every number.
-    console.width = max(console.width, 150)
-    label = "SYNTHETIC; " if summary.synthetic else ""
-    title = f"{label}{summary.symbol} from {summary.as_of}, {summary.kind}"
-    title += f", by {summary.model} version {summary.version}"
-    rows = summary.rows
-    below = [f"below {summary.below_usd:,.0f}"] if "p_below" in rows[0] else []
-    bands = [band for band in (50, 80, 90, 95) if f"low_{band}" in rows[0]]
-    columns = ["day", "median USD", *(f"{band} % band" for band in bands), "up", "beyond ±5 %"]
-    table = Table(title=title, title_justify="left")
-    for i, name in enumerate([*columns, *below]):
-        table.add_column(name, justify="right" if i else "left", no_wrap=True)
-    for row in rows:
-        chances = [f"{row[key]:.0%}" for key in ("p_up", "p_move_5")]
-        chances += [f"{row['p_below']:.1%}"] if below else []
-        ends = [f"{row[f'low_{band}']:,.0f} - {row[f'high_{band}']:,.0f}" for band in bands]
-        table.add_row(row["target_date"], f"{row['median']:,.0f}", *ends, *chances)
-    console.print()
-    console.print(table)
-    for text in [*summary.notes, *(f"Alarm: {alarm}" for alarm in summary.alarms)]:
-        console.print(text, markup=False)
-    if summary.retrain is not None:
-        console.print(f"Retrain: {_describe_retrain(summary.retrain)}", markup=False)
-    counts = summary.ledger
-    told = f"{counts.new} forecasts new, {counts.scored} scored"
-    if counts.rescored or counts.caught_up:
-        told += f", {counts.rescored} scored again, {counts.caught_up} days caught up"
-    console.print(f"Ledger:  {told}; `btc ledger` shows the record", markup=False)
-
-
-def _describe_retrain(started: RetrainSummary | Skipped | Refused) -> str:
-    """One line on the retrain that an alarm started."""
-    from models.reporting.summaries import Refused, Skipped
-
-    if isinstance(started, Refused):
-        return f"none, {started.refused}"
-    if isinstance(started, Skipped):
-        return f"none, {started.skipped}"
-    if started.done_before:
-        return f"none, version {started.model_version} is of the same candles"
-    return f"version {started.model_version}, {started.decision.action}"
+def refuse(reason: str) -> None:
+    """Say why there is no forecast, and exit with 1."""
+    print(f"btc: no forecast: {reason}", file=sys.stderr)
+    raise typer.Exit(1)

@@ -62,8 +62,9 @@ def forecast(
         raise InputError("--csv: the table of one symbol; --json holds those of several")
     for option, path in (("--json", json_file), ("--csv", csv_file)):
         check_writable(option, path)
-    from flows.cli.console import flow_imports, print_forecast, settle_request, show_stages
-    from flows.cli.symbols import run_flow
+    from flows.cli.console import flow_imports, refuse, settle_request, show_stages
+    from flows.cli.show import print_forecast
+    from flows.cli.symbols import take_summary
 
     checked, note = settle_request(asked)
     with flow_imports():
@@ -72,7 +73,10 @@ def forecast(
         from flows.forecast import forecast as flow
         from tasks.storage.files import write_text
     show_stages()
-    summary = run_flow(lambda: flow(checked, below), json_file, note)
+    ended = flow(checked, below, return_state=True)
+    summary, refused = take_summary(ended, json_file, note)
+    if refused:
+        refuse(refused)
     if summary is None:
         return
     if csv_file:

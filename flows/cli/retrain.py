@@ -36,6 +36,9 @@ def retrain(
     date_order: DateOrderOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
+    every_metric: Annotated[
+        bool, typer.Option("--all", help="Show every metric, not the five that most need.")
+    ] = False,
     json_file: JsonFileOption = None,
 ) -> None:
     """Retrain on all candles up to a day: judge, register and report the new model."""
@@ -51,30 +54,28 @@ def retrain(
     }
     asked = make_request(options, config, assignments)
     check_writable("--json", json_file)
-    from flows.cli.console import (
-        flow_imports,
-        print_forecast,
-        print_summary,
-        settle_request,
-        show_stages,
-    )
-    from flows.cli.symbols import run_flow
+    from flows.cli.console import flow_imports, refuse, settle_request, show_stages
+    from flows.cli.show import print_forecast, print_retrain
+    from flows.cli.symbols import take_summary
 
     # Before TensorFlow is loaded and a Prefect server started; the flow checks the day again.
     checked, note = settle_request(asked)
     with flow_imports():
         from flows.retrain import retrain as flow
-        from models.naming import run_labels
-        from models.reporting.pages import metrics_table
-        from tasks.registry.connection import ui_command
+        from models.reporting.notes import metrics_table, say_outcome
+        from models.reporting.summaries import ForecastSummary
+        from tasks.registry.connection import compare_command
     show_stages()
-    summary = run_flow(lambda: flow(checked), json_file, note)
+    summary, refused = take_summary(flow(checked, return_state=True), json_file, note)
     if summary is None:
         return
-    notes = run_labels(summary.synthetic, summary.reproduction)
-    print_summary(summary, metrics_table(summary), notes, ui_command())
-    if summary.forecast:
+    rows = metrics_table(summary, every=every_metric)
+    compare = compare_command(summary.experiment, summary.symbol, summary.synthetic)
+    print_retrain(summary, say_outcome(summary), rows, compare)
+    if isinstance(summary.forecast, ForecastSummary):
         print_forecast(summary.forecast)
+    if refused:
+        refuse(refused)
 
 
 def presets() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from prefect.client.schemas.objects import State
 from rich.console import Console
 from rich.table import Table
 
 from flows.cli.options import write_json
+from flows.closing import NO_FORECAST, summary_of
 from models.errors import SymbolsError
 from models.reporting.summaries import (
     ForecastSummary,
@@ -19,20 +21,18 @@ from models.reporting.summaries import (
     SymbolsSummary,
 )
 
-S = TypeVar("S", RetrainSummary, ForecastSummary)
 
+def take_summary(ended: State[Any], json_file: Path | None, note: str) -> tuple[Any, str]:
+    """Write what a flow ended with to the file of --json, and print `note`.
 
-def run_flow(
-    flow: Callable[[], S | Skipped | SymbolsSummary], json_file: Path | None, note: str
-) -> S | None:
-    """Run a flow, write its summary to the file of --json, and print `note`.
-
-    Returns the summary of one symbol for the command to print. Of several, and of a run that was
-    skipped, it prints all there is to tell, and returns None; raises SymbolsError if one failed.
+    Returns the summary of one symbol for the command to print, and why there is no forecast, empty
+    where there is one. Of several symbols, and of a run that was skipped, it prints all there is to
+    tell, and returns None; raises what the flow raised, SymbolsError if a symbol failed.
     """
+    refused = str(ended.message) if ended.name == NO_FORECAST else ""
     failure: SymbolsError | None = None
     try:
-        summary = flow()
+        summary = summary_of(ended)
     except SymbolsError as error:
         failure, summary = error, error.summary
     write_json(summary, json_file)
@@ -40,14 +40,14 @@ def run_flow(
         print(f"\n{note}")
     if isinstance(summary, Skipped):
         print(summary.skipped)
-        return None
+        return None, ""
     if not isinstance(summary, SymbolsSummary):
-        return summary
+        return summary, refused
     lines = [_summary_line(symbol, done) for symbol, done in summary.symbols.items()]
     print_lines(lines + [{"symbol": symbol, "state": "failed"} for symbol in summary.failed])
     if failure:
         raise failure
-    return None
+    return None, ""
 
 
 def print_lines(lines: list[dict[str, Any]]) -> None:

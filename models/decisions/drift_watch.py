@@ -33,6 +33,24 @@ class Breach(BaseModel):
     text: str
 
 
+class Shift(BaseModel):
+    """An input's stability index now, the most that past windows had, and what raises an alarm.
+
+    Where it is now too small for an alarm, the past is not looked at: `usual` and `limit` are None.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    value: float
+    usual: float | None = None
+    limit: float | None = None
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the limit is passed."""
+        return self.limit is not None and self.value > self.limit
+
+
 def select_new(
     breaches: list[Breach], alarms: pd.DataFrame, as_of: dt.date, limits: Watch
 ) -> list[Breach]:
@@ -85,21 +103,30 @@ def watch_inputs(candles: pd.DataFrame, features: tuple[str, ...], limits: Watch
     years of such windows. Measured in docs/experiments.md.
     """
     breaches = []
+    for shift in measure_shifts(candles, features, limits):
+        if shift.alarm:
+            text = f"{shift.name} has shifted: stability index {shift.value:.2f} over the last "
+            text += f"{limits.watch_days} days, at most {shift.usual:.2f} in windows before"
+            breaches.append(Breach(kind="inputs", value=shift.value, limit=shift.limit, text=text))
+    return breaches
+
+
+def measure_shifts(candles: pd.DataFrame, features: tuple[str, ...], limits: Watch) -> list[Shift]:
+    """How far the newest days' inputs are from those before, input by input; see `watch_inputs`."""
+    shifts = []
     for name, column in zip(features, make_features(candles, features).T, strict=True):
         values = column[np.isfinite(column)]
         ends = _ends_of_past_windows(len(values), limits.watch_days)
         if len(ends) * WINDOW_STEP < MIN_PAST_DAYS:
             continue
-        shift = _shift_before(values, len(values), limits.watch_days)
-        if shift <= SHIFT_FLOOR:
+        value = _shift_before(values, len(values), limits.watch_days)
+        if value <= SHIFT_FLOOR:
+            shifts.append(Shift(name=name, value=value))
             continue
         usual = max(_shift_before(values, end, limits.watch_days) for end in ends)
         limit = max(SHIFT_FLOOR, limits.max_shift * usual)
-        if shift > limit:
-            text = f"{name} has shifted: stability index {shift:.2f} over the last "
-            text += f"{limits.watch_days} days, at most {usual:.2f} in windows before"
-            breaches.append(Breach(kind="inputs", value=shift, limit=limit, text=text))
-    return breaches
+        shifts.append(Shift(name=name, value=value, usual=usual, limit=limit))
+    return shifts
 
 
 def _ends_of_past_windows(n: int, n_days: int) -> range:

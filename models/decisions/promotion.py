@@ -7,6 +7,7 @@ horizon; see models/scoring/promotion.py.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from models.config.judging import Promotion
 from models.config.recipe import REPRODUCTION_LABEL, Recipe
 from models.scoring.promotion import compare_scores, last_origins, score_origins
+from models.wording import count_days, signed_skill, skill_kind
 
 Action = Literal["promote", "refresh", "keep", "reject"]
 COVERAGE_LEVEL = 0.9
@@ -70,11 +72,17 @@ class Champion(_Frozen):
 
 
 class Decision(_Frozen):
-    """What becomes of a challenger, and why; `unproven` where it has not beaten naive yet."""
+    """What becomes of a challenger, and why; `unproven` where it has not beaten naive yet.
+
+    `skill` is the CRPS skill against naive that it was decided by, every step counted alike, on
+    `n_days` days; None in decisions of earlier releases.
+    """
 
     action: Action
     reasons: tuple[str, ...]
     unproven: bool = False
+    skill: float | None = None
+    n_days: int | None = None
 
     @property
     def moves(self) -> bool:
@@ -100,6 +108,15 @@ def decide(
     or in spite of a doubt, is marked unproven. `pinned`: why the champion may not be moved; empty
     if it may.
     """
+    decision = _decide(challenger, champion, policy, pinned)
+    skill = 1 - challenger.score
+    known = {"skill": skill if np.isfinite(skill) else None, "n_days": challenger.n_days}
+    return decision.model_copy(update=known)
+
+
+def _decide(
+    challenger: Challenger, champion: Champion | None, policy: Promotion, pinned: str
+) -> Decision:
     faults = _hard_faults(challenger)
     if faults:
         return Decision(action="reject", reasons=faults)
@@ -166,6 +183,39 @@ def describe_champion(
         update |= {name: compared[name] for name in ("n_shared", "score", "challenger_score")}
         update["dm_p"] = compared["dm_p"]
     return facts.model_copy(update=update)
+
+
+OUTCOMES = {
+    "promote": "it becomes champion",
+    "refresh": "it takes over from the champion, whose recipe it has",
+    "keep": "the champion stays",
+    "reject": "rejected",
+}
+
+
+def write_outcome(
+    next_day: Sequence[float | None], n_test_days: int, decision: Decision, horizon: int
+) -> str:
+    """Verdict and decision in one sentence that names the test behind each.
+
+    `next_day`: the CRPS skill one day ahead and the ends of its 95 % interval.
+    """
+    value = next_day[0] or 0.0
+    told = {
+        "better": "Better than naive",
+        "worse": "Worse than naive",
+        "unclear": "Not provably better than naive",
+        "untested": "Not yet told from naive",
+    }[skill_kind(next_day[1], next_day[2])]
+    text = f"{told} one day ahead ({signed_skill(value)}, {count_days(n_test_days)})"
+    if decision.skill is not None and decision.n_days is not None and horizon > 1:
+        numbers = f"({signed_skill(decision.skill)}, {count_days(decision.n_days)})"
+        whole = "the week" if horizon == 7 else f"{horizon} days"
+        better = decision.skill > 0
+        link = " and" if better and told.startswith("Better") else "; better" if better else "; not"
+        text += f"{link} over {whole} {numbers}"
+    mark = ", unproven" if decision.moves and decision.unproven else ""
+    return f"{text}: {OUTCOMES[decision.action]}{mark}."
 
 
 def coverage_interval(n: int, significance: float) -> tuple[int, int]:

@@ -81,13 +81,18 @@ def predict_baseline(name: str, question: Question) -> Floats:
     """
     if name not in BASELINES:
         raise InputError(f"baselines: unknown baseline {name!r}{nearest(name, BASELINES)}")
-    needed = RESIDUAL_WINDOW + question.horizon + MONTH_DAYS
+    needed = least_history(question.horizon)
     if question.origins.start < needed:
         raise InputError(
             f"baselines: expected at least {needed} candles before the first origin, "
             f"received {question.origins.start}; start later or give a longer history"
         )
     return np.sort(BASELINES[name](question), axis=-1)
+
+
+def least_history(horizon: int) -> int:
+    """Candles that a baseline needs before its first origin."""
+    return RESIDUAL_WINDOW + horizon + MONTH_DAYS
 
 
 def naive_quantiles(

@@ -51,8 +51,8 @@ class Skipped(Summary):
     """Why, in a sentence."""
 
 
-class Refused(_Frozen):
-    """A forecast or retrain inside a run that could not be had; the rest of the run stands."""
+class Refused(Summary):
+    """A forecast or retrain that could not be had; what a run did before stands."""
 
     refused: str
     """Why, in a sentence."""
@@ -245,8 +245,9 @@ def make_summary(
     version: VersionRecord,
     decision: Decision,
     folder: Path,
+    page: Path,
 ) -> RetrainSummary:
-    """Gather what a retrain did; its report lies in `folder`."""
+    """Gather what a retrain did; `folder` has its report, `page` will be what people read."""
     snapshot = trained.snapshot
     return RetrainSummary(
         run_id=version.run_id,
@@ -271,7 +272,7 @@ def make_summary(
         repairs=trained.checked.repairs,
         decision=decision,
         artifacts=Artifacts(
-            report=str(folder / "report.html"),
+            report=str(page),
             plots=str(folder / "plots"),
             predictions=str(folder / "predictions.parquet"),
             model=f"models:/{version.registered_model}/{version.version}",
@@ -326,6 +327,7 @@ def summarize_backtest(
         artifacts={
             "forecasts": str(compared.frame_path),
             "folder": str(compared.frame_path.parent),
+            "page": str(compared.frame_path.with_name("page.html")),
         },
         seconds=seconds | {"folds": fold_seconds},
     )
@@ -338,7 +340,7 @@ def with_aliases(summary: RetrainSummary, promoted: VersionRecord) -> RetrainSum
 
 
 def with_forecast(summary: RetrainSummary, forecast: ForecastSummary | Refused) -> RetrainSummary:
-    """The summary with the forecast that ended the run."""
+    """The summary with the forecast of the run."""
     return add_seconds(summary.model_copy(update={"forecast": forecast}), **forecast.seconds)
 
 

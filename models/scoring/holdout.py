@@ -11,16 +11,26 @@ from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
 from models.config.judging import Judging
-from models.forecasters.baselines import naive_quantiles
+from models.forecasters.baselines import (
+    Question,
+    least_history,
+    naive_quantiles,
+    predict_baseline,
+)
 from models.forecasters.frame import BANDS, COLUMNS, find_band, make_predictions, read_quantiles
 from models.learning.splits import Fold
 from models.scoring import metrics as m
+from models.wording import skill_kind, with_interval
 
 REFERENCE = "naive"
+# The usual econometric model, and the best baseline of docs/experiments.md.
+REFERENCES = ("garch", "scale_regression")
 # With fewer blocks than this, resampling them says little about how far the skill can swing.
 MIN_BLOCKS = 5
 # A skill nearer to zero than this is the rounding of floating point numbers.
 ROUNDING = 1e-9
+# A skill and the ends of its 95 % interval.
+ENDS = ("", "_low", "_high")
 
 if TYPE_CHECKING:
     from models.forecasters.forecaster import Forecaster  # loads TensorFlow
@@ -65,15 +75,21 @@ def score_holdout(
 ) -> tuple[pd.DataFrame, Evaluation]:
     """Forecast every test origin with the holdout model and naive, and score both on what came.
 
-    Returns the long frame of both (see forecasters/frame.py) and the evaluation.
+    Returns the long frame (see forecasters/frame.py) and the evaluation. The frame has the other
+    `REFERENCES` too, fitted once before the test days as the network is, unless their history is
+    too short.
     """
     recipe, levels = forecaster.recipe, forecaster.recipe.quantile_levels
     close = candles["close"].to_numpy(dtype=np.float64)
     ours = forecaster.predict(candles, fold.test).quantiles
     naive = naive_quantiles(close, fold.test, recipe.horizon, levels)
+    forecasts = {recipe.name: ours, REFERENCE: naive}
+    if fold.test.start >= least_history(recipe.horizon):
+        asked = Question(candles, fold.test, recipe.horizon, levels, refit_days=len(fold.test))
+        forecasts |= {name: predict_baseline(name, asked) for name in REFERENCES}
     frames = [
         make_predictions(name, candles, fold.test, quantiles, levels)
-        for name, quantiles in ((recipe.name, ours), (REFERENCE, naive))
+        for name, quantiles in forecasts.items()
     ]
     predictions = pd.concat(frames, ignore_index=True)
     train_close = close[fold.train_rows.start : fold.train_rows.stop]
@@ -110,7 +126,7 @@ def evaluate(
         skill=skill,
         echo=echo,
         verdict=verdict,
-        verdict_text=describe_verdict(verdict, model, len(next_day), skill[str(first)], echo),
+        verdict_text=describe_verdict(verdict, len(next_day), skill[str(first)], echo),
     )
 
 
@@ -206,23 +222,30 @@ def decide_verdict(skill: Metrics) -> Verdict:
     return "no evidence of skill"
 
 
-def describe_verdict(verdict: Verdict, model: str, n_days: int, skill: Metrics, echo: Echo) -> str:
-    """The verdict as one plain sentence with its numbers."""
-    text = (
-        f"{verdict[0].upper()}{verdict[1:]}: over {n_days} test days the next day's RMSE skill of "
-        f"{model} against {REFERENCE} is {_with_interval(skill, 'skill_rmse')}, and that of its "
-        f"distribution (CRPS) is {_with_interval(skill, 'skill_crps')}"
+def describe_verdict(verdict: Verdict, n_days: int, skill: Metrics, echo: Echo) -> str:
+    """The verdict in plain sentences: the range of prices first, then the price itself."""
+    crps, rmse = (
+        [None if (v := skill[f"skill_{name}{end}"]) is None else float(v) for end in ENDS]
+        for name in ("crps", "rmse")
     )
-    low = skill["skill_crps_low"]
-    if low is not None and low > 0:
-        text += ", so the range of prices it gives is better than naive's"
+    value = crps[0] or 0.0
+    judged = {
+        "better": "is better than naive's",
+        "worse": "is worse than naive's",
+        "unclear": "is not provably better than naive's",
+        "untested": "cannot be told from naive's yet",
+    }[skill_kind(crps[1], crps[2])]
+    text = (
+        f"The range of prices {judged}: one day ahead, over {n_days} test days, its error (CRPS) "
+        f"has a skill of {with_interval(value, crps[1], crps[2])}. The price itself: {verdict}, "
+        f"{with_interval(rmse[0] or 0.0, rmse[1], rmse[2])} by RMSE."
+    )
     if echo.is_echo:
         text += (
-            f"; its price path echoes yesterday's change (correlation "
-            f"{echo.correlation_yesterday:.2f}) rather than today's "
-            f"({echo.correlation_today:.2f}), so a price chart flatters it"
+            " The forecast price follows yesterday's move, not today's, so a chart of prices "
+            "flatters it."
         )
-    return text + "."
+    return text
 
 
 def _same_days(
@@ -261,10 +284,3 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 
 def _or_none(value: float | int) -> Number:
     return None if isnan(value) else value
-
-
-def _with_interval(skill: Metrics, name: str) -> str:
-    value, low, high = skill[name], skill[f"{name}_low"], skill[f"{name}_high"]
-    if low is None or high is None:
-        return f"{value:+z.2%} (too few days for an interval)"
-    return f"{value:+z.2%} (95 % interval {low:+z.2%} to {high:+z.2%})"

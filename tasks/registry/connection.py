@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ import mlflow
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from models.errors import InputError, RegistryError
-from tasks.registry.store import check_store
 from tasks.storage.home import home
 
 ANSWER_SECONDS = 5
@@ -31,22 +33,57 @@ def tracking_uri() -> str:
 
 def shown_uri() -> str:
     """The address of MLflow without a password."""
-    return re.sub(r"://[^/]*@", "://", tracking_uri())
+    return without_password(tracking_uri())
 
 
-def ui_command() -> str:
-    """Return what to type, or to open, to see the runs."""
+def without_password(address: str) -> str:
+    """An address without user and password."""
+    return re.sub(r"://[^/]*@", "://", address)
+
+
+def compare_command(experiment: str, symbol: str, synthetic: bool) -> str:
+    """Address of an experiment's runs in MLflow, or the command that opens it."""
+    if tracking_uri().startswith("http"):
+        return compare_address(shown_uri(), experiment)
+    named = "" if symbol == "BTC/USD" else f" --symbol {shlex.quote(symbol)}"
+    backtests = " --backtests" if experiment.endswith("-backtest") else ""
+    return f"btc ui{named}{' --synthetic' if synthetic else ''}{backtests}"
+
+
+def compare_address(base: str, experiment: str) -> str:
+    """Address of an experiment's runs, in the view of our own, at MLflow's server `base`."""
+    found = MlflowClient(tracking_uri()).get_experiment_by_name(experiment)
+    if found is None:
+        return f"{base.rstrip('/')}/#/experiments?workflowType=machine_learning"
+    key = "backtests" if experiment.endswith("-backtest") else "diary"
+    # Without the workflow the UI opens in its mode for language models.
+    view = f"workflowType=machine_learning&viewStateShareKey={key}"
+    return f"{base.rstrip('/')}/#/experiments/{found.experiment_id}/runs?{view}"
+
+
+def run_address(client: MlflowClient, run_id: str) -> str:
+    """Address of a run in MLflow's UI; empty where there is no server that shows it."""
     uri = shown_uri()
-    return f"open {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+    if not uri.startswith("http"):
+        return ""
+    experiment = client.get_run(run_id).info.experiment_id
+    return f"{uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+
+
+def prefect_run_address() -> str:
+    """Address of the running flow in Prefect's UI; empty where no server was named."""
+    address, identity = PREFECT_UI_URL.value(), flow_run.get_id()
+    if not address or not identity or not PREFECT_API_URL.value():
+        return ""
+    return f"{without_password(address).rstrip('/')}/runs/flow-run/{identity}"
 
 
 def check_tracking() -> None:
-    """Raise InputError unless MLflow can be used: a server within five seconds, or a database.
+    """Raise InputError unless the tracking server, if one is named, answers within five seconds.
 
-    A server must also know the user of MLFLOW_TRACKING_USERNAME, where it asks for one.
+    It must also know the user of MLFLOW_TRACKING_USERNAME, where it asks for one.
     """
     if not tracking_uri().startswith("http"):
-        check_store(tracking_uri(), shown_uri())
         return
     address = f"{tracking_uri().rstrip('/')}/version"
     try:
@@ -98,11 +135,6 @@ def told_in_one_line() -> Iterator[None]:
 def find_experiment(client: MlflowClient, name: str) -> str:
     """Return the id of the experiment `name`, made if it is not there."""
     found = client.get_experiment_by_name(name)
-    if found is not None and found.lifecycle_stage == "deleted":
-        raise InputError(
-            f"MLflow's experiment {name!r} was deleted; bring it back with `mlflow experiments "
-            f"restore --experiment-id {found.experiment_id}` (MLFLOW_TRACKING_URI={shown_uri()})"
-        )
     if found is not None:
         return str(found.experiment_id)
     # A server knows where its artifacts go; without one they stay in the folder of all state.

@@ -23,6 +23,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
 from flows.cli.app import app
+from flows.closing import summary_of
 from flows.forecast import forecast
 from flows.retrain import retrain
 from models.config.flows import RetrainConfig
@@ -57,7 +58,8 @@ def run_flow(
     policy = {"refresh_margin": 0.5} | more.pop("promotion", {})
     values: dict[str, Any] = {"source": f"csv:{csv}", "recipe": RECIPE, "promotion": policy}
     values |= {key: more.pop(key) for key in set(more) & set(RetrainConfig.model_fields)}
-    return flow(RetrainConfig.model_validate(values), **more).as_json()  # type: ignore[no-any-return]
+    ended = flow(RetrainConfig.model_validate(values), **more, return_state=True)
+    return summary_of(ended).as_json()  # type: ignore[no-any-return]
 
 
 def make_one_day(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

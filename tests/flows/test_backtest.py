@@ -86,7 +86,7 @@ def test_mlflow_has_a_parent_and_a_child_for_every_model(one_job: Backtest) -> N
     assert parent.info.status == "FINISHED"
     assert "SYNTHETIC" in parent.data.tags["mlflow.note.content"]
     plots = {Path(item.path).name for item in client.list_artifacts(parent.info.run_id, "plots")}
-    assert plots == {"pit.png", "coverage.png", "crps_difference.png", "fan.png"}
+    assert plots == {"difference.svg", "years.svg", "skill.svg", "pit.svg", "coverage.svg"}
     children = client.search_runs(
         [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     )

@@ -49,8 +49,10 @@ def test_old_candles_are_told_and_beyond_a_limit_refused(run: Run, one_day: Path
     summary = run(forecast, 2, candles_to=0)
     assert summary["kind"] == "catch-up"
     assert "2 days old" in summary["notes"][0]
-    with pytest.raises(InputError, match=r"4 days old; at most 3 are allowed"):
-        run(forecast, 4, candles_to=0)
+    refused = run(forecast, 4, candles_to=0)
+    assert "4 days old; at most 3 are allowed" in refused["refused"]
+    page = (one_day / "reports" / NAME / f"{date(0)}.html").read_text()
+    assert "No forecast: the newest candle of" in page
 
 
 def test_when_the_source_fails_yesterdays_champion_forecasts_from_what_there_is(
@@ -127,8 +129,8 @@ def test_drift_is_told_everywhere_and_retrains_once_where_asked(
     assert client.get_run(made["run_id"]).data.params["reason"] == made["reason"]
     assert read_history(NAME).iloc[-1]["why"].endswith(made["reason"])
     page = Path(made["artifacts"]["report"]).read_text()
-    assert "<strong>Why this retrain.</strong> drift: the 90 % band held" in page
-    assert "<strong>Alarm:</strong> the 90 % band held" in page
+    assert "Why this retrain: drift: the 90 % band held" in page
+    assert "Alarms: still: the 90 % band held" in page or "Alarms: new: the 90 %" in page
     assert "drift: the 90" in btc("models", "show", made["model_version"])
     assert [coverage, crps] in [
         event["payload"]["new"] for event in wait_for_events(prefect_api, date(1).isoformat())

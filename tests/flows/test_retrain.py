@@ -24,10 +24,10 @@ pytestmark = pytest.mark.server
 
 STAGES = [
     "ingest", "validate", "snapshot", "recall", "scale", "window", "train", "evaluate", "refit",
-    "register", "rival", "decide", "report", "promote", "forecast", "score",
+    "register", "rival", "decide", "report", "promote", "forecast", "score", "page",
 ]  # fmt: skip
 SMALL_ASSIGNMENT = ("--set", "units=4", "--set", "dense_units=4", "--set", "epochs=1")
-PLOTS = {"loss.png", "prices.png", "recent.png", "residuals.png", "reliability.png"}
+PLOTS = {"loss.svg", "skill.svg", "calibration.svg", "error.svg"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_screen_is_quiet_and_says_synthetic(sample_run: Run) -> None:
     lines = sample_run.stderr.splitlines()
     assert [line.split()[0] for line in lines if ": loss" not in line] == STAGES
     assert "SYNTHETIC" in sample_run.stdout
-    assert "mlflow ui --backend-store-uri" in sample_run.stdout
+    assert "Compare: btc ui --synthetic\n" in sample_run.stdout
 
 
 def test_run_in_mlflow_is_complete(sample_run: Run, client: MlflowClient) -> None:
@@ -85,9 +85,9 @@ def test_plots_and_predictions_are_artifacts(sample_run: Run, client: MlflowClie
     run_id = sample_run.summary["run_id"]
     assert {Path(item.path).name for item in client.list_artifacts(run_id, "plots")} == PLOTS
     top = {item.path for item in client.list_artifacts(run_id)}
-    assert {"predictions.parquet", "report.html", "report.md", "summary.json"} <= top
+    assert {"predictions.parquet", "pages", "summary.json"} <= top
     predictions = pd.read_parquet(sample_run.summary["artifacts"]["predictions"])
-    assert set(predictions["model"]) == {"gru", "naive"}
+    assert set(predictions["model"]) == {"gru", "naive", "garch", "scale_regression"}
 
 
 PROBE = """<script>addEventListener("load", () => document.title = JSON.stringify({

@@ -139,7 +139,7 @@ def skip_training(before_fit: Callable[[], None]) -> None:
 
     for module in (tasks.train, tasks.refit, models.forecasters.walk_forward):
         module.fit_forecaster = fake_fit  # type: ignore[attr-defined]
-    tasks.report.draw_plots = lambda *args: {}
+    tasks.report.draw_charts = lambda *args: {}
 
 
 def run_day(job: dict, place: int) -> None:

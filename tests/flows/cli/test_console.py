@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from flows.cli.console import print_forecast
+from flows.cli.show import print_forecast
 from models.reporting.summaries import ForecastSummary
-from tests.models.reporting.test_pages import facts  # noqa: F401
+from tests.models.reporting.facts import make_retrain
 
 FORECAST = {
     "symbol": "BTC/USD",
@@ -37,10 +37,9 @@ FORECAST = {
 def test_alarms_and_the_retrain_they_started_are_shown(
     started: dict[str, Any],
     told: str,
-    facts: dict[str, Any],  # noqa: F811
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    retrain = facts | started if "model_version" in started else started
+    retrain = make_retrain(**started).as_json() if "model_version" in started else started
     print_forecast(ForecastSummary.model_validate(FORECAST | {"retrain": retrain}))
     shown = capsys.readouterr().out
     assert "Alarm: CRPS is 2 times naive's\n" in shown

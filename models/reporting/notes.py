@@ -1,0 +1,80 @@
+"""What Prefect, MLflow and the command line show of a day: Markdown, and rows of a table.
+
+Texts come from files and users, so that all of them are escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from models.decisions.promotion import write_outcome
+from models.reporting.summaries import RetrainSummary
+
+# Metric, its name for readers, its format; the first five are what most readers need.
+METRICS = (
+    ("crps_bp", "CRPS, bp of log return", ".1f"),
+    ("coverage_90", "Coverage of the 90 % band", ".1%"),
+    ("rmse_usd", "RMSE, USD", ",.0f"),
+    ("mae_usd", "MAE, USD", ",.0f"),
+    ("n_days", "Test days", ",d"),
+    ("mape", "MAPE", ".2%"),
+    ("mase", "MASE, USD", ".3f"),
+    ("rmse_log_return", "RMSE, log return", ".5f"),
+    ("mae_log_return", "MAE, log return", ".5f"),
+    ("mase_log_return", "MASE, log return", ".3f"),
+    ("directional_accuracy", "Directional accuracy", ".1%"),
+    ("crps_usd", "CRPS, USD", ",.0f"),
+    ("width_90", "Width of the 90 % band, log return", ".4f"),
+)
+FEW_METRICS = 5
+
+
+def metrics_table(summary: RetrainSummary, *, every: bool = True) -> list[dict[str, str]]:
+    """Rows of the next day's metrics, one a metric: `metric`, then a formatted text per model."""
+    chosen = METRICS if every else METRICS[:FEW_METRICS]
+    return [
+        {"metric": label}
+        | {model: _number(steps["1"], name, spec) for model, steps in summary.metrics.items()}
+        for name, label, spec in chosen
+    ]
+
+
+def say_outcome(summary: RetrainSummary) -> str:
+    """Verdict and decision about a version, in one sentence."""
+    skill = summary.skill["1"]
+    next_day = [skill[f"skill_crps{end}"] for end in ("", "_low", "_high")]
+    n_days = int(summary.metrics[summary.model]["1"]["n_days"] or 0)
+    return write_outcome(next_day, n_days, summary.decision, len(summary.skill))
+
+
+def write_day_note(facts: Mapping[str, Any], page: str) -> str:
+    """A day in Markdown: what `describe_day` found, and where its page is."""
+    badges = " ".join(
+        f"**{escape(word)}:** {escape(meaning)}." for word, meaning in facts["badges"]
+    )
+    parts = [f"# {escape(facts['headline'])}", badges, escape(facts["subline"])]
+    parts += [escape(facts["trust"]), "\n".join(f"- {escape(text)}" for text in facts["changes"])]
+    parts += [escape(note) for note in facts["notes"]]
+    if facts["sentence"]:
+        parts.append(f"**{escape(facts['sentence'])}**")
+    links = [f"[{escape(text)}]({address})" for text, address in facts["links"]]
+    parts.append(" · ".join([*links, f"Page with charts: `{page}`"]))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escape(value: Any) -> str:
+    """Any value as one line of Markdown that shows it as it is, whatever it holds."""
+    line = " ".join(str(value).split())
+    return re.sub(r"([\\`*_\[\]<>|&#~!])", r"\\\1", line)
+
+
+def _number(scores: Mapping[str, Any], name: str, spec: str) -> str:
+    value, low, high = (scores.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    if value is None:
+        return "n/a"
+    text = format(value, spec)
+    if low is None or high is None:
+        return text
+    return f"{text} ({format(low, spec)} to {format(high, spec)})"

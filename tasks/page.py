@@ -1,0 +1,160 @@
+"""Page: what a day says to people, written last: one HTML file a day, and an index of all days."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from prefect.artifacts import create_markdown_artifact
+from pydantic import ValidationError
+
+from models.config.judging import Watch
+from models.decisions.drift_watch import Shift, measure_shifts
+from models.learning.features import needed_columns
+from models.naming import model_name
+from models.records import PageRecord, SnapshotRecord
+from models.reporting.day_page import Day, describe_day, list_days
+from models.reporting.notes import write_day_note
+from models.reporting.render import render_chart, render_page
+from models.reporting.summaries import ForecastSummary, Refused, RetrainSummary
+from tasks.registry.aliases import find_champion, read_history
+from tasks.registry.connection import connect, prefect_run_address, run_address
+from tasks.registry.versions import find_version, read_decision
+from tasks.stage import stage
+from tasks.storage.files import read_frame, write_text
+from tasks.storage.ledger import read_ledger
+from tasks.storage.pages import page_path, read_days
+
+
+@stage("page", retries=3)
+def page(
+    snapshot: SnapshotRecord,
+    forecast: ForecastSummary | Refused,
+    watch: Watch,
+    made: RetrainSummary | None = None,
+) -> PageRecord:
+    """Write the page of the snapshot's day, add it to the index, to MLflow and to Prefect.
+
+    `made`: the summary of the version that this run made, if it made one.
+    """
+    name = model_name(snapshot.symbol, snapshot.synthetic)
+    version = _find_shown(name, forecast, made)
+    day = gather_day(snapshot, forecast, watch, made, version)
+    facts = describe_day(day)
+    path = page_path(name, snapshot.as_of)
+    write_text(render_page("day", facts), path)
+    kept = {"as_of": str(day.as_of), "headline": facts["headline"], "kind": day.kind}
+    kept |= {"version": day.version, "badges": [word for word, _ in facts["badges"]]}
+    write_text(json.dumps(kept, indent=2), path.with_suffix(".json"))
+    write_index(day)
+    if version is not None:
+        _log_to_mlflow(str(version.run_id), path, facts)
+    create_markdown_artifact(write_day_note(facts, str(path)), key=f"{name}-report")
+    return PageRecord(path=path, headline=facts["headline"])
+
+
+def gather_day(
+    snapshot: SnapshotRecord,
+    forecast: ForecastSummary | Refused,
+    watch: Watch,
+    made: RetrainSummary | None,
+    version: ModelVersion | None,
+) -> Day:
+    """Everything that the page of a day is made of."""
+    name = model_name(snapshot.symbol, snapshot.synthetic)
+    candles = read_frame(snapshot.candles_path)
+    judged, predictions = _read_judged(version)
+    decision = read_decision(version) if version else None
+    told = forecast.model_dump(
+        include={"kind", "notes", "rows", "below_usd", "alarms", "new_alarms"}
+    )
+    return Day(
+        model=name,
+        symbol=snapshot.symbol,
+        synthetic=snapshot.synthetic,
+        as_of=snapshot.as_of,
+        candles=candles,
+        ledger=read_ledger(name),
+        moves=read_history(name),
+        version=str(version.version) if version else None,
+        unproven=bool(decision and decision.unproven),
+        refused=forecast.refused if isinstance(forecast, Refused) else "",
+        shifts=_measure_shifts(candles, judged, watch),
+        judged=judged,
+        predictions=predictions,
+        made=made,
+        seconds=(made or forecast).seconds,
+        links=_links(version),
+        **told,
+    )
+
+
+def write_index(day: Day) -> None:
+    """Write the index of all days of a model."""
+    facts: dict[str, Any] = {"title": f"{day.symbol}, every day", "symbol": day.symbol}
+    facts |= {"model": day.model, "synthetic": day.synthetic}
+    facts["days"] = list_days(read_days(day.model), day.ledger)
+    write_text(
+        render_page("history", facts), page_path(day.model, day.as_of).with_name("index.html")
+    )
+
+
+def _find_shown(
+    name: str, forecast: ForecastSummary | Refused, made: RetrainSummary | None
+) -> ModelVersion | None:
+    """The version that forecast; without a forecast the one just made, else the champion."""
+    client = connect()
+    if isinstance(forecast, ForecastSummary):
+        return find_version(client, name, forecast.version)
+    if made is not None:
+        return find_version(client, name, made.model_version)
+    return find_champion(client, name)
+
+
+def _measure_shifts(
+    candles: pd.DataFrame, judged: RetrainSummary | None, watch: Watch
+) -> tuple[Shift, ...]:
+    """Drift of the inputs that the version reads and these candles give."""
+    read = judged.features_used if judged else ()
+    known = tuple(name for name in read if needed_columns((name,)) <= set(candles.columns))
+    return tuple(measure_shifts(candles, known, watch)) if known else ()
+
+
+def _read_judged(
+    version: ModelVersion | None,
+) -> tuple[RetrainSummary | None, pd.DataFrame | None]:
+    """Summary and holdout predictions of a version, from its run; None where they are not there."""
+    if version is None:
+        return None, None
+    try:
+        summary = _artifact(version, "summary.json").read_text(encoding="utf-8")
+        predictions = read_frame(_artifact(version, "predictions.parquet"))
+        return RetrainSummary.model_validate_json(summary), predictions
+    except (OSError, MlflowException, ValidationError):
+        # Runs of earlier releases, or deleted ones; the page says that it cannot be read.
+        return None, None
+
+
+def _artifact(version: ModelVersion, name: str) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=name))
+
+
+def _log_to_mlflow(run_id: str, path: Path, facts: dict[str, Any]) -> None:
+    client = connect()
+    client.log_artifact(run_id, str(path), "pages")
+    if facts["fan"] is not None:
+        client.log_text(run_id, render_chart(facts["fan"]), f"pages/{path.stem}-fan.svg")
+
+
+def _links(version: ModelVersion | None) -> tuple[tuple[str, str], ...]:
+    found = []
+    if version is not None and (address := run_address(connect(), str(version.run_id))):
+        found.append(("Run in MLflow", address))
+    if address := prefect_run_address():
+        found.append(("Run in Prefect", address))
+    return tuple(found)

@@ -1,0 +1,86 @@
+"""Ready-made views of the runs in MLflow's UI, kept as tags of the experiment.
+
+MLflow 3.17 reads the tag `mlflow.sharedViewState.KEY` where its address has
+`viewStateShareKey=KEY`. A release that does not know it shows its own columns.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mlflow import MlflowClient
+
+DIARY, CELLS, BACKTESTS = "diary", "cells", "backtests"
+
+_COLUMNS = {
+    DIARY: (
+        "tags.`decision`",
+        "metrics.`skill_h1`",
+        "metrics.`skill_h7`",
+        "metrics.`crps_bp_h1`",
+        "metrics.`coverage_90`",
+        "metrics.`n_days`",
+        "params.`cell`",
+        "attributes.`Duration`",
+    ),
+    CELLS: (
+        "params.`cell`",
+        "params.`units`",
+        "params.`lookback`",
+        "params.`blend`",
+        "metrics.`crps_bp_h1`",
+        "metrics.`skill_h1`",
+        "metrics.`skill_vs_best_h1`",
+        "metrics.`coverage_90`",
+        "metrics.`seconds/train`",
+    ),
+    BACKTESTS: (
+        "params.`model`",
+        "params.`start`",
+        "params.`end`",
+        "metrics.`crps_bp_h1`",
+        "metrics.`crps_bp_h7`",
+        "metrics.`skill_vs_garch_h1`",
+        "metrics.`dm_t_h1`",
+        "metrics.`coverage_90_h1`",
+    ),
+}
+_ORDER = {CELLS: ("metrics.`crps_bp_h1`", True)}
+
+
+def make_view(key: str) -> dict[str, Any]:
+    """The state of MLflow's table of runs for one of our views."""
+    order, ascending = _ORDER.get(key, ("attributes.start_time", False))
+    return {
+        "searchFilter": "",
+        "orderByKey": order,
+        "orderByAsc": ascending,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": list(_COLUMNS[key]),
+        "runsExpanded": {},
+        "runsPinned": [],
+        "runsHidden": [],
+        "runsHiddenMode": "FIRST_10_RUNS",
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": False,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "groupBy": None,
+        "compareRunCharts": None,
+        "compareRunSections": None,
+    }
+
+
+def set_views(client: MlflowClient, experiment: str, *keys: str) -> None:
+    """Keep our views with an experiment, where they are missing or of another release."""
+    known = client.get_experiment(experiment).tags
+    wanted = {f"mlflow.sharedViewState.{key}": json.dumps(make_view(key)) for key in keys}
+    wanted["mlflow.experimentKind"] = "custom_model_development"
+    for tag, value in wanted.items():
+        if known.get(tag) != value:
+            client.set_experiment_tag(experiment, tag, value)
