@@ -24,7 +24,16 @@ CLOCK = {"now", "utcnow", "today"}
 # What watches over runs from outside, and what finds out how late a run is, may look at the clock.
 WATCHES = ("tasks/service/", "tasks/turns.py")
 # Seconds to import; a command that only reads must not pay for them.
-HEAVY = ("tensorflow", "keras", "sklearn", "scipy.stats", "mlflow", "arch", "matplotlib")
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "sklearn",
+    "scipy.stats",
+    "scipy.optimize",
+    "mlflow",
+    "arch",
+    "matplotlib",
+)
 LIGHT = ("config", "data", "decisions", "scoring", "forecasters/frame", "learning/features")
 # The rooms of models/ from the top down: each may import those below it, and itself.
 ROOMS = {

@@ -19,7 +19,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import digamma, expit, gammaln, stdtrit
 from threadpoolctl import threadpool_limits
 
@@ -188,6 +187,9 @@ def negative_log_likelihood(
 
 
 def _maximize(first: Floats, x: Floats, y: Floats, weights: Floats) -> Floats:
+    # Takes half a second to import; before the limit, which holds for what is loaded by then.
+    from scipy.optimize import minimize
+
     # For a few numbers a step, handing them around between threads costs ten times the work.
     with threadpool_limits(1, user_api="blas"):
         found = minimize(
