@@ -315,6 +315,8 @@ def summarize_backtest(
     fold_seconds: dict[str, float],
 ) -> BacktestSummary:
     """Gather what a backtest found; `seconds` by stage and `fold_seconds` by model."""
+    folder = compared.frame_path.parent
+    paths = {"forecasts": compared.frame_path, "folder": folder, "page": folder / "page.html"}
     return BacktestSummary(
         symbol=config.symbol,
         source=snapshot.source,
@@ -324,11 +326,7 @@ def summarize_backtest(
         **compared.summary,
         run_id=logged.run_id,
         experiment=logged.experiment,
-        artifacts={
-            "forecasts": str(compared.frame_path),
-            "folder": str(compared.frame_path.parent),
-            "page": str(compared.frame_path.with_name("page.html")),
-        },
+        artifacts={name: str(path) for name, path in paths.items()},
         seconds=seconds | {"folds": fold_seconds},
     )
 
