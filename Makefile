@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: run test lint check soak bench lock setup up clean
+.PHONY: screenshots run test lint check soak bench lock setup up clean
 
 run: $(READY)  ## Retrain: candles of the default exchange, or the synthetic sample, to report
 	@$(BIN)/btc retrain --source auto
@@ -31,6 +31,9 @@ bench: $(READY)  ## Measure speed and memory; DATA=path/to/BTC-USD.csv for real 
 
 up: $(READY)  ## Servers, deployments and a worker, in the foreground; SOURCE=csv:PATH
 	@$(BIN)/btc up $(if $(SOURCE),--source $(SOURCE))
+
+screenshots: $(READY)  ## The README's picture, of the newest page, in Chromium
+	$(BIN)/python docs/screenshots.py
 
 setup: $(READY)
 
