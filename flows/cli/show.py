@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 LEAST_CHART = 16
 
 
-def make_table(*columns: str, title: str = "") -> Table:
+def make_table(*columns: str) -> Table:
     """A table without lines; the first column is text, the others are numbers."""
-    table = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for i, name in enumerate(columns):
         table.add_column(name, justify="right" if i else "left", no_wrap=True)
     return table
@@ -33,10 +33,10 @@ def print_retrain(
     console = Console(highlight=False)
     labels = ["SYNTHETIC"] if summary.synthetic else []
     title = "; ".join([*labels, f"{summary.symbol} to {summary.as_of}, one day ahead"])
-    table = make_table(*rows[0], title=title)
+    table = make_table(*rows[0])
     for row in rows:
         table.add_row(*row.values())
-    console.print()
+    console.print(f"\n{title}", markup=False)
     if summary.done_before:
         told = f"version {summary.model_version} has these candles and this recipe"
         console.print(f"Nothing to train: {told}.\n", markup=False)
@@ -74,7 +74,7 @@ def print_forecast(summary: ForecastSummary) -> None:
     columns = ["day", "median", *(f"{band} % band" for band in bands), "up", "±5 %"]
     if summary.below_usd is not None:
         columns.append(f"< {price(summary.below_usd)}")
-    table = make_table(*columns, title=title)
+    table = make_table(*columns)
     charts = draw_bands(rows, console) if len(bands) == 2 else []
     if charts:
         table.add_column("50 % and 90 % band", justify="left", no_wrap=True)
@@ -83,7 +83,7 @@ def print_forecast(summary: ForecastSummary) -> None:
         chances = [f"{row[key]:.0%}" for key in ("p_up", "p_move_5", "p_below") if key in row]
         drawn = charts[i : i + 1]
         table.add_row(str(row["target_date"]), price(row["median"]), *ends, *chances, *drawn)
-    console.print()
+    console.print(f"\n{title}", markup=False)
     console.print(table)
     console.print(f"By {summary.model} version {summary.version}.", markup=False)
     for text in [*summary.notes, *(f"Alarm: {alarm}" for alarm in summary.alarms)]:

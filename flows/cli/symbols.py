@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prefect.client.schemas.objects import State
 from rich.console import Console
 from rich.table import Table
 
 from flows.cli.options import write_json
-from flows.closing import NO_FORECAST, summary_of
 from models.errors import SymbolsError
 from models.reporting.summaries import (
     ForecastSummary,
@@ -21,6 +19,9 @@ from models.reporting.summaries import (
     SymbolsSummary,
 )
 
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
 
 def take_summary(ended: State[Any], json_file: Path | None, note: str) -> tuple[Any, str]:
     """Write what a flow ended with to the file of --json, and print `note`.
@@ -29,6 +30,8 @@ def take_summary(ended: State[Any], json_file: Path | None, note: str) -> tuple[
     where there is one. Of several symbols, and of a run that was skipped, it prints all there is to
     tell, and returns None; raises what the flow raised, SymbolsError if a symbol failed.
     """
+    from flows.closing import NO_FORECAST, summary_of
+
     refused = str(ended.message) if ended.name == NO_FORECAST else ""
     failure: SymbolsError | None = None
     try:

@@ -1,7 +1,4 @@
-"""What the flows return, for people's reports and as JSON for machines.
-
-The JSON is described in docs/summaries.schema.json, which models/reporting/schema.py makes.
-"""
+"""What the flows return; docs/summaries.schema.json, which schema.py makes, describes its JSON."""
 
 from __future__ import annotations
 
@@ -60,13 +57,12 @@ class Refused(Summary):
 
 
 class Artifacts(_Frozen):
-    """Where a retrain's report, plots, predictions and model are."""
+    """Where a retrain's page, plots, predictions and model (as MLflow loads it) are."""
 
     report: str
     plots: str
     predictions: str
     model: str
-    """Address of the registered version, as MLflow loads it."""
 
 
 class DriftLook(_Frozen):

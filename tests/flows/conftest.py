@@ -35,7 +35,7 @@ class Run:
 def retrain(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     """Run `btc retrain` in this process, against the real Prefect server."""
 
-    def run(*arguments: str, home: Path | None = None) -> Run:
+    def run(*arguments: str, home: Path | None = None, code: int = 0) -> Run:
         home = home or tmp_path_factory.mktemp("home")
         target = home / "summary.json"
         command = ["retrain", *arguments, "--json", str(target)]
@@ -47,7 +47,7 @@ def retrain(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Calla
             os.environ.pop("MLFLOW_TRACKING_URI", None)
             done = CliRunner().invoke(app, command, catch_exceptions=False)
         os.environ.pop("MLFLOW_TRACKING_URI", None)
-        assert done.exit_code == 0, done.output
+        assert done.exit_code == code, done.output
         return Run(home, json.loads(target.read_text()), done.stdout, done.stderr)
 
     return run
