@@ -14,6 +14,7 @@ from models.records import ComparedRecord, LoggedRecord, SnapshotRecord
 from models.reporting.backtest_page import describe_backtest
 from models.reporting.render import render_chart, render_page
 from tasks.registry.connection import code_version, connect, find_experiment
+from tasks.registry.views import BACKTESTS, set_views
 from tasks.stage import stage
 from tasks.storage.files import read_frame, write_text
 
@@ -26,6 +27,7 @@ def log_backtest(
     client = connect()
     name = f"{model_name(config.symbol, snapshot.synthetic)}-backtest"
     experiment = find_experiment(client, name)
+    set_views(client, experiment, BACKTESTS)
     summary = compared.summary
     label = "SYNTHETIC " if snapshot.synthetic else ""
     tags = _run_tags(config, snapshot, summary)

@@ -23,6 +23,7 @@ from tasks.registry.aliases import find_champion
 from tasks.registry.connection import code_version, connect, find_experiment
 from tasks.registry.model_files import HOLDOUT, SERVING, digest_model
 from tasks.registry.versions import find_by_key, retrain_key
+from tasks.registry.views import CELLS, DIARY, set_views
 from tasks.stage import stage
 from tasks.storage.snapshots import read_candles
 
@@ -62,6 +63,7 @@ def register(config: RetrainConfig, trained: Trained) -> VersionRecord:
     labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
     title = " ".join([tags["as_of"], config.recipe.name, *labels])
     experiment = find_experiment(client, name)
+    set_views(client, experiment, DIARY, CELLS)
     run_id = client.create_run(experiment, run_name=title, tags=tags).info.run_id
     try:
         _log_values(client, run_id, config, trained.holdout, evaluation)

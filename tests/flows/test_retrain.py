@@ -56,6 +56,19 @@ def test_screen_is_quiet_and_says_synthetic(sample_run: Run) -> None:
     assert "Compare: btc ui --synthetic\n" in sample_run.stdout
 
 
+def test_views_in_mlflow_show_what_a_run_holds(sample_run: Run, client: MlflowClient) -> None:
+    run = client.get_run(sample_run.summary["run_id"])
+    held = {f"metrics.`{name}`" for name in run.data.metrics}
+    held |= {f"params.`{name}`" for name in run.data.params}
+    held |= {f"tags.`{name}`" for name in run.data.tags}
+    tags = client.get_experiment(run.info.experiment_id).tags
+    shown: set[str] = set()
+    for key in ("diary", "cells"):
+        shown |= set(json.loads(tags[f"mlflow.sharedViewState.{key}"])["selectedColumns"])
+    # This run looks two days ahead.
+    assert shown - held == {"metrics.`skill_crps_step7`"}
+
+
 def test_run_in_mlflow_is_complete(sample_run: Run, client: MlflowClient) -> None:
     summary = sample_run.summary
     run = client.get_run(summary["run_id"])
