@@ -117,7 +117,10 @@ def test_of_two_retrains_at_once_one_does_the_day_and_the_other_says_so(
     days = undisturbed.days
     assert days.run_at_once(undisturbed.n_days, 2) == [0, 0]
     skipped, done = sorted((days.summary(place) for place in (0, 1)), key=len)
-    assert skipped == {"skipped": "another retrain of BTC/USD is at work; this one ends"}
+    assert skipped == {
+        "schema": 1,
+        "skipped": "another retrain of BTC/USD is at work; this one ends",
+    }
     assert done["model_version"] == str(undisturbed.n_days + 1)
     before, after = undisturbed.state, end_state(days.home)
     for part, n_more in (("versions", 1), ("runs", 1), ("snapshots", 1), ("ledger", 3)):

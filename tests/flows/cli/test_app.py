@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from flows.cli.app import COMMANDS, load_command, main
 from models.reporting.summaries import Skipped
@@ -131,8 +133,9 @@ def test_a_skipped_run_is_written_as_json_too(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def skip(*_: object) -> Skipped:
-        return Skipped(skipped="another one is at work")
+    def skip(*_: object, return_state: bool) -> State[Skipped]:
+        assert return_state
+        return Completed(data=Skipped(skipped="another one is at work"))
 
     monkeypatch.setattr(f"flows.{command}.{command}", skip)
     monkeypatch.setattr("flows.cli.console.start_temporary_server", lambda: lambda: None)

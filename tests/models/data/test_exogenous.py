@@ -151,7 +151,7 @@ def test_configuration_in_every_form_lets_the_recipe_read_the_series():
     again = RetrainConfig.model_validate_json(configs[0].model_dump_json())
     assert again == configs[0]
     backtest = BacktestConfig(exogenous=("fear_greed=f.csv",))
-    assert backtest.recipe("gru", (0.5,)).features == features
+    assert backtest.recipe("default", (0.5,)).features == features
     assert backtest.recipe("assignment", (0.5,)).features == ("close",)
 
 

@@ -11,7 +11,6 @@ from mlflow import MlflowClient
 from models.config.recipe import Recipe
 from models.errors import InputError
 from models.naming import run_labels
-from tasks.registry import aliases
 from tasks.registry.aliases import (
     Move,
     find_champion,
@@ -46,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(store: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
     # No model lies behind the versions; that they load is tested with real ones.
-    monkeypatch.setattr(aliases, "load_version", lambda version: None)
+    monkeypatch.setattr("tasks.registry.model_files.load_version", lambda version: None)
     found = connect()
     if find_champion(found, NAME):
         found.delete_registered_model_alias(NAME, "champion")
