@@ -16,7 +16,13 @@ from models.records import DecisionRecord, Trained, VersionRecord
 from models.reporting.holdout_charts import holdout_charts, loss_chart
 from models.reporting.notes import metrics_table
 from models.reporting.render import render_chart
-from models.reporting.summaries import DriftLook, ReportRecord, RetrainSummary, make_summary
+from models.reporting.summaries import (
+    Artifacts,
+    DriftLook,
+    ReportRecord,
+    RetrainSummary,
+    make_summary,
+)
 from models.scoring.holdout import Evaluation
 from tasks.registry.connection import connect
 from tasks.stage import stage
@@ -41,7 +47,13 @@ def report(
     evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
     folder = report_folder(trained.snapshot.as_of, version.registered_model, version.version)
     page = page_path(version.registered_model, trained.snapshot.as_of)
-    summary = make_summary(config, trained, evaluation, version, decided.decision, folder, page)
+    artifacts = Artifacts(
+        report=str(page),
+        plots=str(folder / "plots"),
+        predictions=str(folder / "predictions.parquet"),
+        model=f"models:/{version.registered_model}/{version.version}",
+    )
+    summary = make_summary(config, trained, evaluation, version, decided.decision, artifacts)
     look = read_last_look(version.registered_model)
     drift = None if look is None else DriftLook.model_validate(look)
     summary = summary.model_copy(update={"drift": drift, "seconds": seconds})

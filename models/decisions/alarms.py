@@ -85,43 +85,45 @@ def find_alarms(facts: Facts) -> list[Alarm]:
     today = facts.at.date()
     found = [_failed(run) for run in facts.runs if run.state in ("FAILED", "CRASHED")]
     found += [
-        _alarm("overdue", facts, today, f"{flow} has not run", f"it was due at {due:%H:%M} UTC",
+        _alarm("overdue", today, f"{flow} has not run", f"it was due at {due:%H:%M} UTC",
                "`btc status` shows whether the worker runs; `btc up` starts it", key=f"{flow}{due}")
         for flow, due in facts.overdue.items()
         if facts.at - due > LATE
     ]  # fmt: skip
     found += [
-        _alarm("server", facts, today, f"{name} does not answer", "its process is gone or hangs",
+        _alarm("server", today, f"{name} does not answer", "its process is gone or hangs",
                "`btc down` and `btc up`", key=name)
         for name, well in facts.servers.items()
         if not well
     ]  # fmt: skip
     if facts.newest_candle and (today - facts.newest_candle).days > STALE_DAYS:
         found.append(
-            _alarm("candle", facts, today, "no fresh candle",
+            _alarm("candle", today, "no fresh candle",
                    f"the newest is of {facts.newest_candle}",
                    "`btc ingest` says what the source answers", key=str(facts.newest_candle))
         )  # fmt: skip
     if facts.disk_bytes is not None and facts.disk_bytes < LEAST_DISK_BYTES:
         found.append(
-            _alarm("disk", facts, today, "the disk is nearly full",
+            _alarm("disk", today, "the disk is nearly full",
                    f"{facts.disk_bytes / 1e6:,.0f} MB are left, at least 1,000 are wanted",
                    "`btc clean --dry-run` shows what can go")
         )  # fmt: skip
     if len(facts.decisions) >= REJECTED_DAYS and set(facts.decisions[:REJECTED_DAYS]) == {"reject"}:
         found.append(
-            _alarm("rejected", facts, today, "new versions are rejected",
+            _alarm("rejected", today, "new versions are rejected",
                    f"the last {REJECTED_DAYS} retrains made none that is good enough",
                    "`btc models` shows the reasons; the champion goes on serving")
         )  # fmt: skip
     found += [
-        _alarm("drift", facts, facts.drift_day or today, "drift", text,
+        _alarm("drift", facts.drift_day or today, "drift", text,
                "`btc ledger` shows the record; `btc retrain` learns the newest days", key=text[:40])
         for text in facts.drift
     ]  # fmt: skip
     if facts.move is not None:
         found.append(_moved(facts.move, facts.link))
-    return found
+    return [
+        alarm if alarm.link else alarm.model_copy(update={"link": facts.link}) for alarm in found
+    ]
 
 
 def _failed(run: RunFacts) -> Alarm:
@@ -150,12 +152,9 @@ def _moved(move: MoveFacts, link: str) -> Alarm:
     )
 
 
-def _alarm(
-    topic: str, facts: Facts, day: dt.date, what: str, why: str, todo: str, *, key: str = ""
-) -> Alarm:
-    return Alarm(
-        topic=topic, key=key or topic, day=day, what=what, why=why, todo=todo, link=facts.link
-    )
+def _alarm(topic: str, day: dt.date, what: str, why: str, todo: str, key: str = "") -> Alarm:
+    """An alarm without its link, which `find_alarms` adds."""
+    return Alarm(topic=topic, key=key or topic, day=day, what=what, why=why, todo=todo, link="")
 
 
 def select_untold(

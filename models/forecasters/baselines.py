@@ -210,7 +210,12 @@ def _garch(q: Question, kind: Kind) -> Floats:
         rows = np.asarray(block)
         parts.append(
             predict_garch(
-                model, q.log_returns, rows, horizon=q.horizon, levels=q.levels, seed=q.seed
+                model,
+                q.log_returns,
+                rows,
+                np.ones((len(rows), q.horizon)),
+                levels=q.levels,
+                seed=q.seed,
             )
         )
     return np.concatenate(parts)
@@ -249,10 +254,9 @@ def _garch_weekday(q: Question, kind: Kind) -> Floats:
                 model,
                 divided,
                 rows,
-                horizon=q.horizon,
+                scales[rows[:, None], ahead],
                 levels=q.levels,
                 seed=q.seed,
-                scales=scales[rows[:, None], ahead],
             )
         )
     return np.concatenate(parts)

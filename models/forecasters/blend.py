@@ -42,7 +42,8 @@ def egarch_quantiles(
     """
     log_returns = np.diff(np.log(close), prepend=np.nan)
     rows = np.asarray(origins)
-    near = predict_garch(model, log_returns, rows, horizon=horizon, levels=levels, seed=seed)
+    ones = np.ones((len(rows), horizon))
+    near = predict_garch(model, log_returns, rows, ones, levels=levels, seed=seed)
     far = naive_quantiles(close, origins, horizon, levels)
     share = FADE ** np.arange(horizon)[:, None]
     return np.asarray(share * near + (1 - share) * far)

@@ -109,31 +109,29 @@ def predict_garch(
     model: Garch,
     log_returns: Floats,
     origins: NDArray[np.intp],
+    scales: Floats,
     *,
-    horizon: int,
     levels: tuple[float, ...],
     seed: int,
-    scales: Floats | None = None,
 ) -> Floats:
     """Quantiles (n, horizon, n_levels) of cumulative log returns from `origins`.
 
     `log_returns` (n_rows,): row t is ln(close_t / close_{t-1}), row 0 is not read. Step 1 is exact;
     later steps come from simulated paths whose shocks are stratified, the same equally likely
     points permuted anew each day, so that few paths do. `scales` (n, horizon): what the return of
-    each day ahead is multiplied by, where the model was fitted on returns divided by such scales.
+    each day ahead is multiplied by; ones, but for a model of returns divided by such scales.
     """
     variance = filter_variance(model, log_returns[1 : int(np.max(origins)) + 1])[origins]
     unit = np.sqrt((model.nu - 2) / model.nu)
+    horizon = scales.shape[1]
     quantiles = np.empty((len(origins), horizon, len(levels)))
     quantiles[:, 0] = model.mu + np.sqrt(variance)[:, None] * stdtrit(model.nu, levels) * unit
-    if scales is not None:
-        quantiles[:, 0] *= scales[:, :1]
+    quantiles[:, 0] *= scales[:, :1]
     if horizon > 1:
         shocks = stdtrit(model.nu, (np.arange(N_PATHS) + 0.5) / N_PATHS) * unit
         for i, start in enumerate(variance):
             rng = np.random.default_rng((seed, int(origins[i])))
-            ahead = np.ones(horizon) if scales is None else scales[i]
-            paths = _simulate(model, start, shocks, ahead, rng)
+            paths = _simulate(model, start, shocks, scales[i], rng)
             quantiles[i, 1:] = np.quantile(paths[1:], levels, axis=1).T
     return quantiles / PERCENT
 

@@ -240,10 +240,9 @@ def make_summary(
     evaluation: Evaluation,
     version: VersionRecord,
     decision: Decision,
-    folder: Path,
-    page: Path,
+    artifacts: Artifacts,
 ) -> RetrainSummary:
-    """Gather what a retrain did; `folder` has its report, `page` will be what people read."""
+    """Gather what a retrain did, and where its files lie."""
     snapshot = trained.snapshot
     return RetrainSummary(
         run_id=version.run_id,
@@ -267,12 +266,7 @@ def make_summary(
         findings=trained.checked.findings,
         repairs=trained.checked.repairs,
         decision=decision,
-        artifacts=Artifacts(
-            report=str(page),
-            plots=str(folder / "plots"),
-            predictions=str(folder / "predictions.parquet"),
-            model=f"models:/{version.registered_model}/{version.version}",
-        ),
+        artifacts=artifacts,
         **evaluation.model_dump(exclude={"reference"}),
     )
 

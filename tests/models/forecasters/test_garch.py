@@ -60,7 +60,8 @@ def test_quantiles_by_brute_force(returns):
     levels = (0.05, 0.25, 0.5, 0.9)
     row = len(returns) - 1
     log_returns = np.concatenate([[np.nan], returns])
-    ours = predict_garch(model, log_returns, np.array([row]), horizon=5, levels=levels, seed=1)[0]
+    ones = np.ones((1, 5))
+    ours = predict_garch(model, log_returns, np.array([row]), ones, levels=levels, seed=1)[0]
     state = filter_variance(model, returns[:row])[-1]
     unit = np.sqrt((model.nu - 2) / model.nu)
     expected = model.mu + np.sqrt(state) * student_t.ppf(levels, model.nu) * unit
@@ -80,9 +81,10 @@ def test_later_days_change_nothing(returns):
     log_returns = np.concatenate([[np.nan], returns])
     other = log_returns.copy()
     other[501:] *= -7
-    asked: dict[str, Any] = {"horizon": 3, "levels": (0.1, 0.5), "seed": 2}
+    asked: dict[str, Any] = {"levels": (0.1, 0.5), "seed": 2}
+    ones = np.ones((6, 3))
     rows = np.arange(495, 501)
-    ours = predict_garch(model, log_returns, rows, **asked)
-    assert np.array_equal(ours, predict_garch(model, other, rows, **asked))
-    alone = predict_garch(model, log_returns, rows[-1:], **asked)
+    ours = predict_garch(model, log_returns, rows, ones, **asked)
+    assert np.array_equal(ours, predict_garch(model, other, rows, ones, **asked))
+    alone = predict_garch(model, log_returns, rows[-1:], ones[-1:], **asked)
     assert np.array_equal(ours[-1:], alone)
