@@ -334,7 +334,7 @@ def _against_naive(challenger: Challenger) -> str:
     p = "not defined" if challenger.worse_p is None else f"{challenger.worse_p:.3f}"
     return (
         f"CRPS {challenger.score:.4f} of naive's, every step counted alike, on "
-        f"{challenger.n_days} days (p of being worse {p})"
+        f"{challenger.n_days} days (test that it is worse: p {p})"
     )
 
 
