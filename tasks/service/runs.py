@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from http import HTTPStatus
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from models.errors import ServiceError
 from tasks.service.life import is_alive
@@ -29,6 +32,25 @@ def call(api: str, path: str, body: dict[str, Any] | None = None) -> Any:
     except (requests.RequestException, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ServiceError(f"Prefect at {api} did not answer {path} ({reason})") from error
+
+
+def delete_renamed(api: str) -> None:
+    """Delete our deployments under their names of earlier releases, which would run as well."""
+    # The server answers 503 while its database is busy.
+    retries = Retry(5, backoff_factor=0.5, status_forcelist=[503], allowed_methods=None)
+    with requests.Session() as session:
+        session.mount("http", HTTPAdapter(max_retries=retries))
+        for name in ("retrain/daily", "forecast/daily"):
+            try:
+                found = session.get(f"{api}/deployments/name/{name}", timeout=ANSWER_SECONDS)
+                if found.status_code == HTTPStatus.NOT_FOUND:
+                    continue
+                found.raise_for_status()
+                address = f"{api}/deployments/{found.json()['id']}"
+                session.delete(address, timeout=ANSWER_SECONDS).raise_for_status()
+            except (requests.RequestException, ValueError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise ServiceError(f"Prefect at {api} did not delete {name} ({reason})") from error
 
 
 def answers(url: str) -> bool:

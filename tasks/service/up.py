@@ -33,6 +33,7 @@ from tasks.service.runs import (
     POOL,
     answers,
     crash_dead_runs,
+    delete_renamed,
     is_worker_online,
     next_run,
     recent_runs,
@@ -142,6 +143,7 @@ class Service:
         write_text(yaml.safe_dump(deployments, sort_keys=False), path)
         self._run_prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
         self._run_prefect("deploy", "--all", "--prefect-file", str(path))
+        delete_renamed(self.api)
 
     def _start_worker(self) -> None:
         name = f"{POOL}-{socket.gethostname()}"

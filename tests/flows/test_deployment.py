@@ -50,7 +50,9 @@ def test_deployed_retrain_runs_on_a_worker(tmp_path: Path) -> None:
 
         prefect("work-pool", "create", "btc", "--type", "process")
         prefect("deploy", "--all")
-        deployment = requests.get(f"{api}/deployments/name/retrain/daily", timeout=10).json()
+        deployment = requests.get(
+            f"{api}/deployments/name/retrain/daily-retrain", timeout=10
+        ).json()
         schedule = deployment["schedules"][0]["schedule"]
         assert (schedule["cron"], schedule["timezone"]) == ("20 0 * * *", "UTC")
         assert deployment["global_concurrency_limit"] is None
@@ -70,7 +72,7 @@ def test_deployed_retrain_runs_on_a_worker(tmp_path: Path) -> None:
             told = prefect(
                 "deployment",
                 "run",
-                "retrain/daily",
+                "retrain/daily-retrain",
                 "--watch",
                 "--param",
                 f"config={json.dumps(config)}",

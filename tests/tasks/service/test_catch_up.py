@@ -35,10 +35,10 @@ def test_after_five_days_off_the_newest_day_trains_and_the_others_are_caught_up(
         }
         first_day = now - dt.timedelta(days=N_MISSED)
         first = config | {"as_of": (first_day.date() - dt.timedelta(days=1)).isoformat()}
-        up.wait_for(up.schedule("retrain/daily", first, first_day), "COMPLETED")
+        up.wait_for(up.schedule("retrain/daily-retrain", first, first_day), "COMPLETED")
         # Runs of the schedule itself, whose days pass while no worker is there.
         late = [
-            up.schedule("retrain/daily", config, now - dt.timedelta(days=back))
+            up.schedule("retrain/daily-retrain", config, now - dt.timedelta(days=back))
             for back in reversed(range(N_MISSED))
         ]
         for run_id in late:

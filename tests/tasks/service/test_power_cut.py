@@ -53,7 +53,7 @@ def test_after_a_power_cut_the_run_is_crashed_and_the_next_ends_as_if_nothing_ha
     }
     home = tmp_path / "home"
     with btc_up(home, hold=place) as up:
-        cut = up.schedule("retrain/daily", config, scheduled)
+        cut = up.schedule("retrain/daily-retrain", config, scheduled)
         up.wait(up.flag.exists, 240)
         assert up.state(cut) == "RUNNING"
         up.cut_power()
@@ -64,7 +64,7 @@ def test_after_a_power_cut_the_run_is_crashed_and_the_next_ends_as_if_nothing_ha
         assert found["type"] == "CRASHED"
         crashed = dt.datetime.fromisoformat(found["timestamp"])
         assert (crashed - started).total_seconds() < 120
-        again = up.schedule("retrain/daily", config, scheduled)
+        again = up.schedule("retrain/daily-retrain", config, scheduled)
         up.wait_for(again, "COMPLETED")
     assert list((home / "work").iterdir()) == []
 

@@ -50,7 +50,7 @@ def test_the_page_of_operations_works_as_it_stands(
     started = "btc up --source exchange:bitstamp"
     asked.remove(started)
     with btc_up(home, "--source", f"csv:{write_candles(tmp_path / 'data', 0)}") as up:
-        config = up.ask("/deployments/name/retrain/daily")["parameters"]["config"]
+        config = up.ask("/deployments/name/retrain/daily-retrain")["parameters"]["config"]
         assert config["source"].startswith("csv:")
         second = btc("up", env=up.env, cwd=home)
         assert second.returncode == 0 and "runs already" in second.stdout
