@@ -10,7 +10,7 @@ import httpx
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL
 
-from models.config.flows import RetrainConfig
+from models.config.flows import Fitting
 from models.data.candles import COLUMNS
 from models.errors import InputError
 from models.learning.features import usable_features
@@ -20,7 +20,7 @@ from tasks.sources.exogenous import read_series
 from tasks.storage.home import check_home
 
 
-def check_request(config: RetrainConfig) -> None:
+def check_request(config: Fitting) -> None:
     """Raise InputError for what is no use: a state folder, server, source, feature, series.
 
     Files are read once more than needed: cheaper than a server started in vain.

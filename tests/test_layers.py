@@ -33,6 +33,7 @@ HEAVY = (
     "mlflow",
     "arch",
     "matplotlib",
+    "optuna",
 )
 LIGHT = ("config", "data", "decisions", "scoring", "forecasters/frame", "learning/features")
 # The rooms of models/ from the top down: each may import those below it, and itself.

@@ -26,6 +26,10 @@ COMMANDS = {
         "flows.cli.backtest:backtest",
         "Forecast every day of a stretch as if it were live, and score recipes against baselines.",
     ),
+    "tune": (
+        "flows.cli.tune:tune",
+        "Search for a better recipe on days before the test days, and write its file.",
+    ),
     "presets": (
         "flows.cli.retrain:presets",
         "List the recipes that --preset knows, and what each sets.",

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -17,7 +17,9 @@ from tasks.storage.home import prepare_environment
 from tasks.temporary_server import start_temporary_server
 
 if TYPE_CHECKING:
-    from models.config.flows import RetrainConfig
+    from models.config.flows import Fitting
+
+F = TypeVar("F", bound="Fitting")
 
 
 class StageLines(logging.Handler):
@@ -64,7 +66,7 @@ def flow_imports() -> Iterator[None]:
     wait_for_server()
 
 
-def settle_source(config: RetrainConfig) -> tuple[RetrainConfig, str]:
+def settle_source(config: F) -> tuple[F, str]:
     """Replace the source auto by the one that it stands for now, and say so in a sentence."""
     from models.data.calendar import newest_closed_day, resolve_as_of
 
@@ -74,19 +76,24 @@ def settle_source(config: RetrainConfig) -> tuple[RetrainConfig, str]:
         return config, ""
     from tasks.sources.auto import resolve_auto
 
-    symbol = config.symbols[0] if config.symbols else config.symbol
+    symbol = next(iter(_symbols(config)), config.symbol)
     source, note = resolve_auto(config.source, symbol, config.ingestion, as_of)
     return config.model_copy(update={"source": source}), note
 
 
-def settle_request(config: RetrainConfig) -> tuple[RetrainConfig, str]:
+def _symbols(config: Fitting) -> tuple[str, ...]:
+    """Several symbols, of a retrain that asks for several."""
+    return getattr(config, "symbols", ())
+
+
+def settle_request(config: F) -> tuple[F, str]:
     """Settle the source, prepare the environment, and check all that needs no training."""
     settled, note = settle_source(config)
     prepare_environment()
     with hushed_imports():
         from tasks.preflight import check_prefect, check_request
     check_prefect()
-    if not settled.symbols:  # Of several, each is checked by its own run: one may fail alone.
+    if not _symbols(settled):  # Of several, each is checked by its own run: one may fail alone.
         check_request(settled)
     return settled, note
 

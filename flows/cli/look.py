@@ -50,6 +50,7 @@ def ui(
     port: Annotated[int | None, typer.Option(help="Port; default: a free one.")] = None,
     open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
     backtests: Annotated[bool, typer.Option("--backtests", help="The runs of backtests.")] = False,
+    tuning: Annotated[bool, typer.Option("--tuning", help="The trials of tunings.")] = False,
     symbol: SymbolOption = "BTC/USD",
     synthetic: SyntheticOption = False,
 ) -> None:
@@ -62,7 +63,10 @@ def ui(
     with hushed_imports():
         from tasks.registry.connection import check_tracking, compare_address, shown_uri
         from tasks.registry.server import free_port, start_mlflow, wait_until_ready
-    name = model_name(symbol, synthetic) + ("-backtest" if backtests else "")
+    if backtests and tuning:
+        raise InputError("--backtests and --tuning are two pages; ask for one of them")
+    kind = "-backtest" if backtests else "-tuning" if tuning else ""
+    name = model_name(symbol, synthetic) + kind
     if shown_uri().startswith("http"):
         check_tracking()
         address = compare_address(shown_uri(), name)

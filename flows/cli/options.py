@@ -77,7 +77,14 @@ def make_request(
 
     Raises InputError in one line.
     """
-    from models.config.overrides import make_config, parse_exogenous
+    from models.config.overrides import make_config
+
+    return make_config({**(defaults or {}), **gather(options, file)}, assignments or [])
+
+
+def gather(options: Mapping[str, Any], file: Path | None) -> dict[str, Any]:
+    """Keys of a file, and over them the options that are not None; raises InputError."""
+    from models.config.overrides import parse_exogenous
     from tasks.storage.files import read_config
 
     values = read_config(file) if file else {}
@@ -87,7 +94,7 @@ def make_request(
         given |= {"symbol": names[0]} if len(names) == 1 else {"symbols": list(names)}
     if "exogenous" in given:
         given["exogenous"] = parse_exogenous(given["exogenous"])
-    return make_config({**(defaults or {}), **values, **given}, assignments or [])
+    return {**values, **given}
 
 
 def split_names(text: str) -> tuple[str, ...]:

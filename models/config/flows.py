@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from models.config.base import nearest, shorten
+from models.config.base import Frozen, nearest, shorten
 from models.config.data import SYMBOL, SYMBOL_LENGTH, Exogenous, Reading
 from models.config.judging import Judging, Promotion, Watch
 from models.config.recipe import PRESETS, Recipe
@@ -22,17 +22,30 @@ def _with_exogenous(recipe: Recipe, series: tuple[Exogenous, ...]) -> Recipe:
     return recipe.model_copy(update={"features": (*recipe.features, *new)})
 
 
-class RetrainConfig(Reading):
+class Fitting(Reading):
+    """What a recipe is fitted on, and how it is measured: of one retrain, or of a tuning."""
+
+    as_of: dt.date | None = None
+    """UTC day of the newest candle that may be used; empty: the day before the scheduled start."""
+    recipe: Recipe = Field(Recipe(), validate_default=True)
+    judging: Judging = Judging()
+
+    @field_validator("recipe")
+    @classmethod
+    def _recipe_reads_the_series(cls, value: Recipe, info: ValidationInfo) -> Recipe:
+        series = info.data.get("exogenous", ())
+        if series and value.reproduction:
+            raise ValueError("a reproduction is kept to the letter and takes no exogenous series")
+        return _with_exogenous(value, series)
+
+
+class RetrainConfig(Fitting):
     """One retrain: where candles come from, what is trained, how it is scored."""
 
     symbols: tuple[Annotated[str, Field(pattern=SYMBOL, max_length=SYMBOL_LENGTH)], ...] = ()
     """Several symbols, each with a run, model, ledger and report of its own; empty: `symbol`."""
-    as_of: dt.date | None = None
-    """UTC day of the newest candle that may be used; empty: the day before the scheduled start."""
     reason: str = Field("", max_length=2000)
     """Why this retrain was started, where not by the clock; kept with the version and its moves."""
-    recipe: Recipe = Field(Recipe(), validate_default=True)
-    judging: Judging = Judging()
     promotion: Promotion = Promotion()
     watch: Watch = Watch()
 
@@ -54,13 +67,31 @@ class RetrainConfig(Reading):
         source = self.source.replace("{base}", base).replace("{quote}", quote.partition(":")[0])
         return self.model_copy(update={"symbol": symbol, "symbols": (), "source": source})
 
+
+class Search(Frozen):
+    """How far a tuning looks: how many recipes it tries, and on which days each is scored."""
+
+    trials: int = Field(30, ge=2, le=10_000)
+    """Recipes tried in all, with those of an earlier start; the first is the one to begin with."""
+    folds: int = Field(3, ge=1, le=50)
+    """Times that each recipe is fitted; a poor one is given up after fewer."""
+    fold_days: int = Field(180, ge=30, le=3660)
+    """Days that each fit forecasts, the last of them before the first test day."""
+    search_seed: int = Field(7, ge=0, lt=2**31)
+    """Seed of the search; the networks have the recipe's."""
+
+
+class TuneConfig(Fitting):
+    """One tuning: the recipe to begin with, and how far to look for a better one."""
+
+    search: Search = Search()
+
     @field_validator("recipe")
     @classmethod
-    def _recipe_reads_the_series(cls, value: Recipe, info: ValidationInfo) -> Recipe:
-        series = info.data.get("exogenous", ())
-        if series and value.reproduction:
-            raise ValueError("a reproduction is kept to the letter and takes no exogenous series")
-        return _with_exogenous(value, series)
+    def _no_reproduction(cls, value: Recipe) -> Recipe:
+        if value.reproduction:
+            raise ValueError("a reproduction is kept to the letter and is not tuned")
+        return value
 
 
 BASELINE_NAMES = (

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from models.config.base import nearest, shorten
-from models.config.flows import RetrainConfig
+from models.config.flows import Fitting, RetrainConfig
 from models.config.recipe import Chunks, Windows
 from models.config.text import parse_value
 from models.errors import InputError
 
+C = TypeVar("C", bound=Fitting)
 
-def make_config(values: dict[str, Any], assignments: list[str]) -> RetrainConfig:
+
+def make_config(
+    values: dict[str, Any],
+    assignments: list[str],
+    kind: type[C] = RetrainConfig,  # type: ignore[assignment]
+) -> C:
     """Build the configuration from nested `values`, then `assignments` such as 'units=64'.
 
     A key is a dotted path ('recipe.units') or its last part alone ('units'), since no two
@@ -21,15 +27,15 @@ def make_config(values: dict[str, Any], assignments: list[str]) -> RetrainConfig
     """
     tree: dict[str, Any] = {}
     for key, value in _leaves(values):
-        _put(tree, key, value)
+        _put(tree, key, value, kind)
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:
             given = shorten(assignment, quoted=False)
             raise InputError(f"--set {given}: expected KEY=VALUE, for example units=64")
-        _put(tree, key.strip(), parse_value(f"--set {shorten(key, quoted=False)}", text))
+        _put(tree, key.strip(), parse_value(f"--set {shorten(key, quoted=False)}", text), kind)
     try:
-        return RetrainConfig.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         raise InputError(one_line(error)) from error
 
@@ -76,7 +82,7 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
-def _paths_by_leaf() -> dict[str, tuple[str, ...]]:
+def _paths_by_leaf(kind: type[Fitting] = RetrainConfig) -> dict[str, tuple[str, ...]]:
     """Map the last part of every key, 'units', to its whole path, ('recipe', 'units')."""
     paths: dict[str, tuple[str, ...]] = {}
 
@@ -94,13 +100,13 @@ def _paths_by_leaf() -> dict[str, tuple[str, ...]]:
             if not inner or len(inner) > 1 or get_origin(field.annotation) is tuple:
                 paths[name] = (*prefix, name)
 
-    walk(RetrainConfig, ())
+    walk(kind, ())
     return paths
 
 
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+def _put(tree: dict[str, Any], key: str, value: Any, kind: type[Fitting]) -> None:
     parts = tuple(key.split("."))
-    paths = _paths_by_leaf()
+    paths = _paths_by_leaf(kind)
     path = paths.get(parts[-1])
     if path is None or parts != path[-len(parts) :]:
         known = paths if len(parts) == 1 else [".".join(path) for path in paths.values()]

@@ -13,11 +13,19 @@ from models.reporting.summaries import (
     Skipped,
     SymbolsSummary,
 )
+from models.reporting.tune_summary import TuneSummary
 
 
 def describe_summaries() -> str:
     """JSON schema of what the flows return, as the text of docs/summaries.schema.json."""
-    kinds = (RetrainSummary, ForecastSummary, BacktestSummary, SymbolsSummary, Skipped)
+    kinds = (
+        RetrainSummary,
+        ForecastSummary,
+        BacktestSummary,
+        TuneSummary,
+        SymbolsSummary,
+        Skipped,
+    )
     _, schema = models_json_schema([(kind, "serialization") for kind in kinds], by_alias=True)
     either = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in kinds]
     named = {"title": "What btc-daily writes with --json", "anyOf": either} | schema

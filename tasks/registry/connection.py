@@ -46,8 +46,10 @@ def compare_command(experiment: str, symbol: str, synthetic: bool) -> str:
     if tracking_uri().startswith("http"):
         return compare_address(shown_uri(), experiment)
     named = "" if symbol == "BTC/USD" else f" --symbol {shlex.quote(symbol)}"
-    backtests = " --backtests" if experiment.endswith("-backtest") else ""
-    return f"btc ui{named}{' --synthetic' if synthetic else ''}{backtests}"
+    kind = {"backtest": " --backtests", "tuning": " --tuning"}.get(
+        experiment.rpartition("-")[2], ""
+    )
+    return f"btc ui{named}{' --synthetic' if synthetic else ''}{kind}"
 
 
 def compare_address(base: str, experiment: str) -> str:
@@ -55,7 +57,7 @@ def compare_address(base: str, experiment: str) -> str:
     found = MlflowClient(tracking_uri()).get_experiment_by_name(experiment)
     if found is None:
         return f"{base.rstrip('/')}/#/experiments?workflowType=machine_learning"
-    key = "backtests" if experiment.endswith("-backtest") else "diary"
+    key = {"backtest": "backtests", "tuning": "tuning"}.get(experiment.rpartition("-")[2], "diary")
     # Without the workflow the UI opens in its mode for language models.
     view = f"workflowType=machine_learning&viewStateShareKey={key}"
     return f"{base.rstrip('/')}/#/experiments/{found.experiment_id}/runs?{view}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-DIARY, CELLS, BACKTESTS = "diary", "cells", "backtests"
+DIARY, CELLS, BACKTESTS, TUNING = "diary", "cells", "backtests", "tuning"
 
 _COLUMNS = {
     DIARY: (
@@ -42,8 +42,22 @@ _COLUMNS = {
         "metrics.`dm_t_garch`",
         "metrics.`dm_t_naive`",
     ),
+    TUNING: (
+        "metrics.`crps_over_naive`",
+        "tags.`outcome`",
+        "params.`units`",
+        "params.`layers`",
+        "params.`lookback`",
+        "params.`dropout`",
+        "params.`blend`",
+        "params.`training.learning_rate`",
+        "params.`training.epochs`",
+    ),
 }
-_ORDER = {CELLS: ("metrics.`test_crps_bp`", True)}
+_ORDER = {
+    CELLS: ("metrics.`test_crps_bp`", True),
+    TUNING: ("metrics.`crps_over_naive`", True),
+}
 
 
 def make_view(key: str) -> dict[str, Any]:

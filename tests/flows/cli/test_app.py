@@ -17,7 +17,7 @@ from tests.servers import environment
 
 FRAMEWORKS = {"prefect", "mlflow", "tensorflow", "keras"}
 HEAVY = FRAMEWORKS | {"pandas", "numpy", "scipy", "sklearn", "sqlalchemy", "pyarrow", "ccxt"}
-HEAVY |= {"matplotlib", "requests"}
+HEAVY |= {"matplotlib", "optuna", "requests"}
 SCRIPT = """
 import sys
 names = set(sys.argv.pop().split(","))

@@ -105,8 +105,9 @@ def test_ingest_ends_while_the_exchange_is_silent(tmp_path) -> None:
         ("snapshot  ", ["retrain", "--source", "sample", "--as-of", "2025-06-30"]),
         ("window  ", ["retrain", "--source", "sample", "--as-of", "2025-06-30"]),
         ("plan  ", ["backtest", "--source", "sample", "--end", "2025-06-30", "--jobs", "2"]),
+        ("study  ", ["tune", "--source", "sample", "--as-of", "2025-06-30"]),
     ],
-    ids=["registry", "training", "backtest"],
+    ids=["registry", "training", "backtest", "tuning"],
 )
 def test_flows_end_in_five_seconds_with_one_line(tmp_path, prefect_api, word, command) -> None:
     process = start([str(BIN / "btc"), *command], tmp_path, PREFECT_API_URL=prefect_api)
@@ -124,6 +125,8 @@ def test_flows_end_in_five_seconds_with_one_line(tmp_path, prefect_api, word, co
         "train",
         "plan",
         "fold",
+        "study",
+        "trial",
     ]
     others = [line for line in lines if line.split() and line.split()[0] not in stages]
     assert others == [LINE]

@@ -1,0 +1,97 @@
+"""Tunings in MLflow: one run a study, and under it one run a trial."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from optuna.trial import FrozenTrial, TrialState
+
+from models.config.flows import TuneConfig
+from models.naming import flatten, model_name
+from models.records import SnapshotRecord
+from models.reporting.tune_summary import StudyRecord
+from tasks.registry.connection import code_version, find_experiment
+from tasks.registry.views import TUNING, set_views
+
+SCORE = "crps_over_naive"
+
+
+def begin_study(
+    client: MlflowClient, name: str, config: TuneConfig, snapshot: SnapshotRecord
+) -> str:
+    """The run of a study, made unless an earlier start made it; returns its id."""
+    experiment = find_experiment(client, f"{model_name(config.symbol, snapshot.synthetic)}-tuning")
+    set_views(client, experiment, TUNING)
+    found = client.search_runs([experiment], f"tags.study = '{name}' and tags.kind = 'tuning'")
+    if found:
+        run_id = str(found[0].info.run_id)
+        client.update_run(run_id, status="RUNNING")
+        return run_id
+    tags = {
+        "kind": "tuning",
+        "study": name,
+        "symbol": config.symbol,
+        "source": snapshot.source,
+        "cell": config.recipe.cell,
+        "as_of": snapshot.as_of.isoformat(),
+        "snapshot_sha256": snapshot.sha256,
+        "code_version": code_version(),
+    }
+    label = "SYNTHETIC " if snapshot.synthetic else ""
+    title = f"{label}tune {snapshot.as_of} {config.recipe.cell}"
+    run_id = str(client.create_run(experiment, run_name=title, tags=tags).info.run_id)
+    params = flatten(config.model_dump(mode="json"))
+    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+    return run_id
+
+
+def log_trials(client: MlflowClient, study: StudyRecord, trials: Iterable[FrozenTrial]) -> None:
+    """Log the finished trials that have no run yet, under the run of the study."""
+    experiment = client.get_run(study.run_id).info.experiment_id
+    query = f"tags.study = '{study.name}' and tags.kind = 'trial'"
+    logged = client.search_runs([experiment], query, max_results=50_000)
+    known = {run.data.tags["trial"] for run in logged}
+    for order, trial in enumerate(trials, 1):
+        if str(order) not in known:
+            _log_trial(client, experiment, study, trial, order)
+
+
+def _log_trial(
+    client: MlflowClient, experiment: str, study: StudyRecord, trial: FrozenTrial, order: int
+) -> None:
+    pruned = trial.state == TrialState.PRUNED
+    score = trial.intermediate_values[max(trial.intermediate_values)]
+    tags = {
+        "mlflow.parentRunId": study.run_id,
+        "kind": "trial",
+        "study": study.name,
+        "trial": str(order),
+        "outcome": "given up" if pruned else "complete",
+    }
+    title = f"trial {order} {score:.4f}{' given up' if pruned else ''}"
+    run_id = client.create_run(experiment, run_name=title, tags=tags).info.run_id
+    now = int(1000 * time.time())
+    metrics = [Metric(SCORE, v, now, step) for step, v in trial.intermediate_values.items()]
+    params = [Param(key, f"{value:.6g}") for key, value in trial.params.items()]
+    client.log_batch(run_id, metrics=metrics, params=params)
+    client.set_terminated(run_id)
+
+
+def end_study(
+    client: MlflowClient,
+    run_id: str,
+    note: str,
+    scores: Mapping[str, float],
+    files: Mapping[str, Any],
+) -> None:
+    """Log what a study found, with its files by name, and close its run."""
+    for key, value in scores.items():
+        client.log_metric(run_id, key, value)
+    for name, text in files.items():
+        client.log_text(run_id, text, name)
+    client.set_tag(run_id, "mlflow.note.content", note)
+    client.set_terminated(run_id)
