@@ -17,6 +17,7 @@ from models.learning.features import usable_features
 from tasks.registry.connection import check_tracking
 from tasks.sources import fetch_candles, is_exchange, is_synthetic
 from tasks.sources.exogenous import read_series
+from tasks.storage.database import check_database
 from tasks.storage.home import check_home
 
 
@@ -34,6 +35,7 @@ def check_request(config: Fitting) -> None:
         read_series(series)
     check_home()
     check_tracking()
+    check_database()
 
 
 def check_prefect() -> None:

@@ -8,7 +8,7 @@ from models.config.flows import RetrainConfig
 from models.naming import model_name
 from models.records import SnapshotRecord
 from models.reporting.summaries import RecallRecord, RetrainSummary
-from tasks.registry.connection import connect
+from tasks.registry.connection import connect, find_experiment
 from tasks.registry.versions import find_by_key, retrain_key
 from tasks.report import report_folder
 from tasks.stage import stage
@@ -22,7 +22,9 @@ def recall(config: RetrainConfig, snapshot: SnapshotRecord) -> RecallRecord:
     Where its report is gone, or of another release, there is none: the retrain writes it again.
     """
     name = model_name(config.symbol, snapshot.synthetic)
-    found = find_by_key(connect(), name, retrain_key(config, snapshot))
+    client = connect()
+    find_experiment(client, name)  # One that was deleted is seen now, not after training.
+    found = find_by_key(client, name, retrain_key(config, snapshot))
     if found is None or "finished" not in found.tags:
         return RecallRecord()
     folder = report_folder(snapshot.as_of, name, str(found.version))

@@ -21,6 +21,7 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from models.errors import InputError, RegistryError
+from tasks.registry.store import check_store
 from tasks.storage.home import home
 
 ANSWER_SECONDS = 5
@@ -81,11 +82,12 @@ def prefect_run_address() -> str:
 
 
 def check_tracking() -> None:
-    """Raise InputError unless the tracking server, if one is named, answers within five seconds.
+    """Raise InputError unless MLflow can be used: a server within five seconds, or a database.
 
-    It must also know the user of MLFLOW_TRACKING_USERNAME, where it asks for one.
+    A server must also know the user of MLFLOW_TRACKING_USERNAME, where it asks for one.
     """
     if not tracking_uri().startswith("http"):
+        check_store(tracking_uri(), shown_uri())
         return
     address = f"{tracking_uri().rstrip('/')}/version"
     try:
@@ -137,6 +139,11 @@ def told_in_one_line() -> Iterator[None]:
 def find_experiment(client: MlflowClient, name: str) -> str:
     """Return the id of the experiment `name`, made if it is not there."""
     found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        raise InputError(
+            f"MLflow's experiment {name!r} was deleted; bring it back with `mlflow experiments "
+            f"restore --experiment-id {found.experiment_id}` (MLFLOW_TRACKING_URI={shown_uri()})"
+        )
     if found is not None:
         return str(found.experiment_id)
     # A server knows where its artifacts go; without one they stay in the folder of all state.

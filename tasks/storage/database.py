@@ -167,6 +167,12 @@ def transaction() -> Iterator[Connection]:
         engine.dispose()
 
 
+def check_database() -> None:
+    """Raise InputError or LedgerError, in one line, unless the ledger can be used."""
+    with transaction() as connection:
+        connection.execute(select(1))
+
+
 @contextmanager
 def _told_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
     try:
@@ -231,6 +237,11 @@ def _migrate(engine: Engine) -> None:
             found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
             if found == HEAD:
                 return
+            if found and found > HEAD:
+                raise InputError(
+                    f"ledger: {shown_url()} was made by a newer release (schema {found}, this one "
+                    f"knows {HEAD}); install that release again, or set BTC_DATABASE_URL"
+                )
         from alembic import command
         from alembic.config import Config
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 from models.errors import InputError
@@ -34,11 +35,33 @@ def prepare_environment() -> None:
     when the folder of all state cannot be written.
     """
     prepare_libraries()
+    check_profile()
     own_prefect = Path.home() / ".prefect" / "profiles.toml"
     named = {"PREFECT_API_URL", "PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"}
     if not named & os.environ.keys() and not own_prefect.exists():
         check_home()
         os.environ["PREFECT_HOME"] = str(home() / "prefect")
+
+
+def check_profile() -> None:
+    """Raise InputError for a PREFECT_PROFILE that there is not; Prefect would take another."""
+    name = os.environ.get("PREFECT_PROFILE")
+    if not name:
+        return
+    folder = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or folder / "profiles.toml")
+    known = {"ephemeral", "local", "cloud", "test"}
+    try:
+        known |= set(tomllib.loads(path.read_text(encoding="utf-8")).get("profiles", {}))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise InputError(f"PREFECT_PROFILE: cannot read {path} ({error}); mend it") from error
+    if name not in known:
+        raise InputError(
+            f"PREFECT_PROFILE: {path} has no profile {name!r} (known: {', '.join(sorted(known))}); "
+            f"unset the variable, or make it with `prefect profile create {name}`"
+        )
 
 
 def prepare_libraries() -> None:

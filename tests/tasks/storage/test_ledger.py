@@ -263,3 +263,22 @@ def test_file_that_is_no_database_is_one_line(sqlite_home: Path) -> None:
     (sqlite_home / "ledger.db").write_text("this is a text" * 100)
     with pytest.raises(LedgerError, match="not a database"):
         known_models()
+
+
+def test_ledger_of_a_newer_release_is_one_line(sqlite_home: Path) -> None:
+    with db.transaction() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(InputError, match=r"made by a newer release .schema 9999"):
+        db.check_database()
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://me:secret@h/x", ":::", "nothing", "oracle://me:secret@h/x", "sqlite+x:///y"]
+)
+def test_addresses_that_are_none_are_one_line(
+    sqlite_home: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("BTC_DATABASE_URL", url)
+    with pytest.raises(InputError, match="Set BTC_DATABASE_URL to postgresql") as error:
+        db.check_database()
+    assert "\n" not in str(error.value) and "secret" not in str(error.value)
