@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from models.masking import mask
 
-class InputError(ValueError):
+
+class _Masked(Exception):
+    """An error whose message never holds a password or key of an address."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*(mask(a) if isinstance(a, str) else a for a in arguments))
+
+
+class InputError(_Masked, ValueError):
     """Something given by the user cannot be used.
 
     The message is one line that names what was wrong, what was expected and what to do.
@@ -20,7 +29,7 @@ class NoForecastError(InputError):
     """
 
 
-class ServiceError(RuntimeError):
+class ServiceError(_Masked, RuntimeError):
     """Something that the program depends on did not do what it was asked to.
 
     The message is one line that names the service and what came. Trying again later may help; the

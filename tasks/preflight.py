@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from http import HTTPStatus
 
 import httpx
@@ -15,8 +14,10 @@ from models.data.candles import COLUMNS
 from models.errors import InputError
 from models.learning.features import usable_features
 from tasks.registry.connection import check_tracking
+from tasks.secrets import guard_output, hide
 from tasks.sources import fetch_candles, is_exchange, is_synthetic
 from tasks.sources.exogenous import read_series
+from tasks.storage.archive import check_archive
 from tasks.storage.database import check_database
 from tasks.storage.home import check_home
 
@@ -26,6 +27,7 @@ def check_request(config: Fitting) -> None:
 
     Files are read once more than needed: cheaper than a server started in vain.
     """
+    guard_output()
     synthetic = is_synthetic(config.source)
     if not synthetic and not is_exchange(config.source):
         fetch_candles(config, dt.date.max)
@@ -36,6 +38,7 @@ def check_request(config: Fitting) -> None:
     check_home()
     check_tracking()
     check_database()
+    check_archive()
 
 
 def check_prefect() -> None:
@@ -48,7 +51,7 @@ def check_prefect() -> None:
             client.api_version()
     except httpx.HTTPError as error:
         status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else None
-        shown = re.sub(r"://[^/]*@", "://", api_url)
+        shown = hide(api_url)
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise InputError(
                 f"PREFECT_API_URL: the server at {shown} does not know this user; set "

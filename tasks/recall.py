@@ -8,7 +8,7 @@ from models.config.flows import RetrainConfig
 from models.naming import model_name
 from models.records import SnapshotRecord
 from models.reporting.summaries import RecallRecord, RetrainSummary
-from tasks.registry.connection import connect, find_experiment
+from tasks.registry.connection import check_experiment, connect
 from tasks.registry.versions import find_by_key, retrain_key
 from tasks.report import report_folder
 from tasks.stage import stage
@@ -23,7 +23,7 @@ def recall(config: RetrainConfig, snapshot: SnapshotRecord) -> RecallRecord:
     """
     name = model_name(config.symbol, snapshot.synthetic)
     client = connect()
-    find_experiment(client, name)  # One that was deleted is seen now, not after training.
+    check_experiment(client, name)  # One that was deleted is seen now, not after training.
     found = find_by_key(client, name, retrain_key(config, snapshot))
     if found is None or "finished" not in found.tags:
         return RecallRecord()

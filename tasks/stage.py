@@ -15,6 +15,7 @@ from prefect.tasks import exponential_backoff
 from models.errors import InputError, LedgerError, RegistryError, StoreError
 from models.records import Record
 from tasks.registry.connection import told_in_one_line
+from tasks.secrets import guard_output
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Record)
@@ -33,6 +34,7 @@ def stage(name: str, *, retries: int = 0) -> Callable[[Callable[P, R]], Task[P, 
     def wrap(body: Callable[P, R]) -> Task[P, R]:
         @functools.wraps(body)
         def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            guard_output()  # A deployment's run begins in Prefect, not in a command of ours.
             start = time.perf_counter()
             with told_in_one_line():
                 record = body(*args, **kwargs)

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from flows.cli.interrupt import end_interrupted, is_interrupted, watch_interrupts
 from models.errors import InputError, ServiceError
+from tasks.secrets import hide
 from tasks.storage.home import prepare_libraries
 
 COMMANDS = {
@@ -174,7 +175,7 @@ def _say_usage(error: Any) -> int:
     if type(error).__name__ != "NoArgsIsHelpError":
         called = error.ctx.command_path if error.ctx else "btc"
         text = " ".join(error.format_message().split()).rstrip(".")
-        print(f"btc: {text}; `{called} --help` shows what is known", file=sys.stderr)
+        print(f"btc: {hide(text)}; `{called} --help` shows what is known", file=sys.stderr)
     return 2
 
 
@@ -188,9 +189,9 @@ def main() -> None:
     except UsageError as error:
         code = _say_usage(error)
     except InputError as error:
-        print(f"btc: {error}", file=sys.stderr)
+        print(f"btc: {hide(error)}", file=sys.stderr)
         code = 2
     except ServiceError as error:
-        print(f"btc: {error}", file=sys.stderr)
+        print(f"btc: {hide(error)}", file=sys.stderr)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

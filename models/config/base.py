@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
+from models.masking import mask
+
 
 class Frozen(BaseModel):
     """A frozen model that names what it refuses, with a hash of its content."""
@@ -22,11 +24,13 @@ class Frozen(BaseModel):
 
 
 def shorten(value: object, n: int = 60, *, quoted: bool = True) -> str:
-    """A value as it is quoted in a message: on one line, of at most `n` characters."""
+    """A value as it is quoted in a message: without secrets, on one line of `n` characters."""
+    if isinstance(value, str):
+        value = mask(value[:10_000])  # Before it is cut, which may part a password from its @.
     if quoted:
-        text = repr(value[: 2 * n] if isinstance(value, str) else value)
+        text = mask(repr(value[: 2 * n] if isinstance(value, str) else value))
     else:
-        text = " ".join(str(value)[: 10 * n].split())
+        text = " ".join(mask(str(value)[:10_000])[: 10 * n].split())
     return text if len(text) <= n else f"{text[: n - 1]}…"
 
 

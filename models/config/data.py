@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from models.config.base import Frozen
+from models.masking import mask
 
 
 class RepairPolicy(Frozen):
@@ -52,6 +53,15 @@ class Ingestion(Frozen):
     """Seconds without a byte from the exchange before an attempt counts as failed."""
     secret_block: str = ""
     """Prefect Secret block with an API key as JSON (apiKey, secret); empty: public access."""
+
+    @field_validator("exchange_url", "cross_check_url")
+    @classmethod
+    def _address_without_secrets(cls, value: str) -> str:
+        if mask(value) != value:
+            raise ValueError(
+                "an address with a password or key would be kept with the run; leave them out"
+            )
+        return value
 
 
 class Exogenous(Frozen):

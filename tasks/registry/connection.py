@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from models.errors import InputError, RegistryError
 from tasks.registry.store import check_store
+from tasks.secrets import hide, part_credentials
 from tasks.storage.home import home
 
 ANSWER_SECONDS = 5
@@ -29,17 +29,13 @@ ANSWER_SECONDS = 5
 
 def tracking_uri() -> str:
     """Return `MLFLOW_TRACKING_URI`, or the SQLite file in the folder of all state."""
+    part_credentials()
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
 
 
 def shown_uri() -> str:
     """The address of MLflow without a password."""
-    return without_password(tracking_uri())
-
-
-def without_password(address: str) -> str:
-    """An address without user and password."""
-    return re.sub(r"://[^/]*@", "://", address)
+    return hide(tracking_uri())
 
 
 def compare_command(experiment: str, symbol: str, synthetic: bool) -> str:
@@ -78,7 +74,7 @@ def prefect_run_address() -> str:
     address, identity = PREFECT_UI_URL.value(), flow_run.get_id()
     if not address or not identity or not PREFECT_API_URL.value():
         return ""
-    return f"{without_password(address).rstrip('/')}/runs/flow-run/{identity}"
+    return f"{hide(address).rstrip('/')}/runs/flow-run/{identity}"
 
 
 def check_tracking() -> None:
@@ -129,23 +125,33 @@ def told_in_one_line() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(hide(error).split())[:200]
         raise RegistryError(
             f"MLflow at {shown_uri()} failed in the middle of the run ({reason}); what was done "
             "before stands, run again to finish"
         ) from error
 
 
-def find_experiment(client: MlflowClient, name: str) -> str:
-    """Return the id of the experiment `name`, made if it is not there."""
+def check_experiment(client: MlflowClient, name: str) -> str | None:
+    """Return the id of the experiment `name`, None where there is none yet.
+
+    Raises InputError where it was deleted: MLflow would refuse every run of it.
+    """
     found = client.get_experiment_by_name(name)
-    if found is not None and found.lifecycle_stage == "deleted":
+    if found is None:
+        return None
+    if found.lifecycle_stage == "deleted":
         raise InputError(
             f"MLflow's experiment {name!r} was deleted; bring it back with `mlflow experiments "
             f"restore --experiment-id {found.experiment_id}` (MLFLOW_TRACKING_URI={shown_uri()})"
         )
-    if found is not None:
-        return str(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def find_experiment(client: MlflowClient, name: str) -> str:
+    """Return the id of the experiment `name`, made if it is not there."""
+    if found := check_experiment(client, name):
+        return found
     # A server knows where its artifacts go; without one they stay in the folder of all state.
     own = not tracking_uri().startswith("http")
     location = (home() / "mlartifacts" / name).as_uri() if own else None

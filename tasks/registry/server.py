@@ -27,9 +27,13 @@ def start_mlflow(base: str) -> subprocess.Popen[bytes]:
     """Start MLflow's server at a local address, for this machine alone."""
     port = base.rpartition(":")[2]
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port]
-    command += ["--workers", "1", "--backend-store-uri", tracking_uri()]
-    # Its job runners are for language models, and would be five more processes.
-    env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command += ["--workers", "1"]
+    # Its job runners are for language models, and would be five more processes. The address may
+    # hold a password, which everybody on this machine could read in the command.
+    env = os.environ | {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri(),
+    }
     return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

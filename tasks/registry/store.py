@@ -14,6 +14,7 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from models.errors import InputError
+from tasks.secrets import hide
 from tasks.storage.home import home
 
 DIALECTS = ("sqlite", "postgresql", "mysql", "mssql")
@@ -44,7 +45,7 @@ def check_store(uri: str, shown: str) -> None:
     try:
         _check_once(uri, str(home()))
     except (DatabaseError, ArgumentError, ImportError) as error:
-        reason = " ".join(str(getattr(error, "orig", error)).split())[:150]
+        reason = " ".join(hide(getattr(error, "orig", error)).split())[:150]
         raise InputError(
             f"MLflow's database {shown} cannot be used ({reason}); restore it from a backup, move "
             "it away to begin anew, or set MLFLOW_TRACKING_URI"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +12,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from models.errors import ServiceError
+from tasks.secrets import hide
 from tasks.service.life import is_alive
 
 # The flows whose runs hold a lock in their name, see life.py.
@@ -25,12 +27,16 @@ def call(api: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """Ask the Prefect API, with POST where there is a body; raises ServiceError in one line."""
     try:
         reply = requests.request(
-            "GET" if body is None else "POST", f"{api}{path}", json=body, timeout=ANSWER_SECONDS
+            "GET" if body is None else "POST",
+            f"{api}{path}",
+            json=body,
+            auth=_login(),
+            timeout=ANSWER_SECONDS,
         )
         reply.raise_for_status()
         return reply.json()
     except (requests.RequestException, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(hide(error).split())[:200]
         raise ServiceError(f"Prefect at {api} did not answer {path} ({reason})") from error
 
 
@@ -39,6 +45,7 @@ def delete_renamed(api: str) -> None:
     # The server answers 503 while its database is busy.
     retries = Retry(5, backoff_factor=0.5, status_forcelist=[503], allowed_methods=None)
     with requests.Session() as session:
+        session.auth = _login()
         session.mount("http", HTTPAdapter(max_retries=retries))
         for name in ("retrain/daily", "forecast/daily"):
             try:
@@ -49,8 +56,14 @@ def delete_renamed(api: str) -> None:
                 address = f"{api}/deployments/{found.json()['id']}"
                 session.delete(address, timeout=ANSWER_SECONDS).raise_for_status()
             except (requests.RequestException, ValueError) as error:
-                reason = " ".join(str(error).split())[:200]
+                reason = " ".join(hide(error).split())[:200]
                 raise ServiceError(f"Prefect at {api} did not delete {name} ({reason})") from error
+
+
+def _login() -> tuple[str, str] | None:
+    """User and password of PREFECT_API_AUTH_STRING, where it is set."""
+    user, colon, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    return (user, password) if colon else None
 
 
 def answers(url: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from models.errors import InputError, ServiceError
+from tasks.secrets import hide
 from tasks.service.processes import (
     BIN,
     REPO,
@@ -108,7 +109,7 @@ class Service:
         if named := os.environ.get("PREFECT_API_URL"):
             if not answers(named):
                 raise InputError(f"PREFECT_API_URL: no Prefect server answers at {named}")
-            self.addresses["prefect"] = named.removesuffix("/api")
+            self.addresses["prefect"] = hide(named).removesuffix("/api")
             return
         host, port = self.wanted.host, self.wanted.prefect_port
         check_port("prefect", host, port)
@@ -117,7 +118,7 @@ class Service:
 
     def _start_mlflow(self) -> None:
         if named := os.environ.get("MLFLOW_TRACKING_URI"):
-            self.addresses["mlflow"] = named
+            self.addresses["mlflow"] = hide(named)
             return
         host, port = self.wanted.host, self.wanted.mlflow_port
         check_port("mlflow", host, port)

@@ -16,10 +16,12 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from models.config.base import nearest
+from models.config.base import nearest, shorten
 from models.config.data import Ingestion
 from models.data.store_table import BadRows, missing_days, table_from_rows
 from models.errors import InputError, SourceError
+from models.masking import mask
+from tasks.secrets import known_secrets
 from tasks.sources.retries import TryAgain, read_http_date, read_retry_after, retry
 
 DEFAULT_EXCHANGE = "exchange:bitstamp"
@@ -42,7 +44,7 @@ class ExchangeClient:
         self.source, self.symbol, self.policy = source, symbol, policy
         url = policy.exchange_url or os.environ.get("BTC_EXCHANGE_URL", "")
         self._ccxt = _make_client(source.partition(":")[2], policy.timeout_s, url, keys or {})
-        self._secrets = [value for value in (keys or {}).values() if value]
+        self._secrets = {value for value in (keys or {}).values() if value}
         spot = (self._ccxt.features or {}).get("spot") or {}
         self.page_days = int((spot.get("fetchOHLCV") or {}).get("limit") or 500)
 
@@ -122,8 +124,7 @@ class ExchangeClient:
     def _one_line(self, error: Exception) -> str:
         status = f"HTTP {self._ccxt.reply_status}, " if self._ccxt.reply_status >= 400 else ""
         line = status + f"{type(error).__name__}: " + " ".join(str(error).split())
-        for secret in self._secrets:
-            line = line.replace(secret, "***")
+        line = mask(line, self._secrets | known_secrets())
         return line if len(line) <= 200 else line[:197] + "..."
 
 
@@ -175,10 +176,12 @@ def _make_client(exchange_id: str, timeout_s: float, url: str, keys: dict[str, s
 def _checked_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise InputError(f"exchange address {url!r}: expected http://… or https://…")
-    if parts.username or parts.password:
-        # The address is logged with the configuration.
-        raise InputError("exchange address with a user name or password: leave them out")
+        raise InputError(f"exchange address {shorten(url)}: expected http://… or https://…")
+    if "@" in url or parts.query or parts.fragment:
+        raise InputError(
+            "exchange address with a user name, password or key, which would be kept with the run: "
+            "leave them out"
+        )
     return url.rstrip("/")
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import fsspec
 
 from models.errors import InputError, StoreError
+from tasks.secrets import hide
 from tasks.storage.files import whole_folder
 
 MANIFEST = "_manifest.json"
@@ -83,15 +84,23 @@ def list_kept(name: str) -> list[str]:
     return sorted(path.rstrip("/").rpartition("/")[2] for path in found)
 
 
+def check_archive() -> None:
+    """Raise InputError or StoreError for a BTC_ARCHIVE that cannot be opened."""
+    if address := os.environ.get("BTC_ARCHIVE"):
+        open_files("BTC_ARCHIVE", address)
+
+
 def open_files(variable: str, address: str) -> tuple[Any, str]:
     """The file system of an fsspec address, which looks anew each time, and the path in it.
 
-    Raises InputError for an address that cannot be opened.
+    Raises InputError for an address that cannot be opened, StoreError where nobody answers there.
     """
     try:
-        files, root = fsspec.url_to_fs(address, use_listings_cache=False)
+        # Some file systems call their server at once.
+        with told_in_one_line(variable, address):
+            files, root = fsspec.url_to_fs(address, use_listings_cache=False)
     except (ImportError, ValueError) as error:
-        raise InputError(f"{variable}: cannot open {address!r} ({error})") from error
+        raise InputError(f"{variable}: cannot open {hide(address)!r} ({hide(error)})") from error
     return files, root.rstrip("/")
 
 
@@ -126,10 +135,10 @@ def told_in_one_line(variable: str, target: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(hide(error).split())[:200]
         raise StoreError(
-            f"{variable}: {target} failed ({type(error).__name__}: {reason}); what was stored "
-            "before stands, run again to finish"
+            f"{variable}: {hide(target)} failed ({type(error).__name__}: {reason}); what was "
+            "stored before stands, run again to finish"
         ) from error
 
 

@@ -22,6 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from models.config.base import shorten
 from models.data.store_table import BadRows, candle_schema, check_table
 from models.errors import InputError
+from tasks.secrets import hide
 from tasks.storage.archive import is_object_store, open_files, put, told_in_one_line
 from tasks.storage.home import home
 from tasks.storage.lock import hold, locked, shares_locks
@@ -62,7 +63,7 @@ class CandleStore:
                 "keep the candles on a disk"
             )
         else:
-            held = hold(f"store {re.sub(r'[^A-Za-z0-9.-]+', '_', self.folder)}", wait=True)
+            held = hold(f"store {re.sub(r'[^A-Za-z0-9.-]+', '_', hide(self.folder))}", wait=True)
         with held:
             yield
 
@@ -124,7 +125,9 @@ class CandleStore:
                 self._unsealed.add(path)
             return table.select(schema.names).cast(schema)
         except (Damaged, pa.ArrowException, KeyError) as error:
-            raise _unusable(path, f"no such table: {shorten(error, 80, quoted=False)}") from error
+            raise _unusable(
+                path, f"no such table: {shorten(hide(error), 80, quoted=False)}"
+            ) from error
 
     def _write(self, path: str, table: pa.Table) -> None:
         data = write_sealed(table, compression="zstd", **_encoding(table.schema))

@@ -46,6 +46,7 @@ from sqlalchemy.exc import (
 )
 
 from models.errors import InputError, LedgerError
+from tasks.secrets import hide
 from tasks.storage.home import home
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -180,7 +181,7 @@ def _told_in_one_line(*kinds: type[Exception]) -> Iterator[None]:
     except (DataError, IntegrityError, ProgrammingError):
         raise  # These say something of the statement or its rows, not of the database.
     except kinds as error:
-        reason = " ".join(str(getattr(error, "orig", error)).split())
+        reason = " ".join(hide(getattr(error, "orig", error)).split())
         told = f"ledger: cannot use {shown_url()} ({reason}); nothing was stored. "
         if isinstance(error, ArgumentError | ImportError):
             raise InputError(f"{told}Set BTC_DATABASE_URL to postgresql://… or unset it") from error
@@ -257,5 +258,4 @@ def _migrate(engine: Engine) -> None:
 
 def shown_url() -> str:
     """The address of the database without user, password and options."""
-    scheme, _, rest = database_url().partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+    return hide(database_url()).partition("?")[0]

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from models.errors import InputError
+from tasks.secrets import guard_output
 
 
 def home() -> Path:
@@ -66,6 +67,7 @@ def check_profile() -> None:
 
 def prepare_libraries() -> None:
     """Set what does not depend on where state lives; see `prepare_environment`."""
+    guard_output()
     # Errors reach the user in one line of our own; Prefect's console would add its traceback.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

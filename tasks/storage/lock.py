@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from models.errors import InputError, LedgerError
+from tasks.secrets import hide
 from tasks.storage.home import home
 
 if TYPE_CHECKING:
@@ -128,4 +129,4 @@ def _told_in_one_line(name: str) -> Iterator[None]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(hide(error).split())

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from flows.cli.app import app
 from tests.flows import states
+from tests.planted import planted_settings
 from tests.servers import btc, environment
 
 # Small enough to train in a second, with every part of a real run.
@@ -59,7 +60,7 @@ def sample_run(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Ru
     home = tmp_path_factory.mktemp("home")
     target = home / "summary.json"
     command = ("retrain", "--source", "sample", "--as-of", "2025-06-30", *QUICK)
-    env = environment(home, PREFECT_API_URL=prefect_api)
+    env = environment(home, **planted_settings(prefect_api))
     done = btc(*command, "--json", str(target), env=env, cwd=home)
     assert done.returncode == 0, done.stderr
     return Run(home, json.loads(target.read_text()), done.stdout, done.stderr)

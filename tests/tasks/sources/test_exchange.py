@@ -149,13 +149,15 @@ def test_the_exchange_is_asked_no_more_than_needed(exchange):
     assert exchange.requests[1].endswith("limit=5")
 
 
-def test_wrong_names_are_the_users_to_mend(exchange):
+def test_wrong_names_are_the_users_to_mend(exchange, monkeypatch):
     with pytest.raises(InputError, match=r"unknown exchange 'bitstam'.*did you mean 'bitstamp'"):
         ExchangeClient("exchange:bitstam", "BTC/USD", Ingestion())
     with pytest.raises(InputError, match="exchange address 'localhost:80': expected http"):
         ExchangeClient("exchange:kraken", "BTC/USD", Ingestion(exchange_url="localhost:80"))
-    with pytest.raises(InputError, match="leave them out"):
-        ExchangeClient("exchange:kraken", "BTC/USD", Ingestion(exchange_url="http://me:my@host"))
+    for address in ("http://me:my@host", "http://host?key=mine", "http://host/x#mine"):
+        monkeypatch.setenv("BTC_EXCHANGE_URL", address)
+        with pytest.raises(InputError, match="leave them out"):
+            ExchangeClient("exchange:kraken", "BTC/USD", Ingestion())
     wrong = ExchangeClient("exchange:kraken", "BTC/USDC", Ingestion(exchange_url=exchange.url))
     with pytest.raises(InputError, match="exchange:kraken has no BTC/USDC; did you mean 'BTC/USD'"):
         fetch(wrong)
