@@ -20,7 +20,7 @@ import urllib.request
 from collections.abc import Callable
 
 from models.errors import InputError
-from tasks.storage.home import home
+from tasks.storage.home import home, make_private
 
 SETTINGS = {
     "PREFECT_UI_ENABLED": "0",
@@ -45,6 +45,7 @@ def start_temporary_server() -> Callable[[], None]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    make_private(home() / "prefect" / "prefect.db")
     log = tempfile.TemporaryFile()  # noqa: SIM115, it is read when the server does not start
     process = subprocess.Popen(
         [sys.executable, "-m", "tasks.temporary_server", str(port)],

@@ -14,13 +14,11 @@ def planted(name: str) -> str:
     return f"{MARK}planted-{name}"
 
 
-def planted_settings(prefect_api: str) -> dict[str, str]:
+def planted_settings(prefect_api: str = "") -> dict[str, str]:
     """Settings that work, with a secret in each that may hold one."""
     proxy = f"http://me:{quote(planted('proxy'), safe='')}@127.0.0.1:9"
-    return {
-        "PREFECT_API_URL": prefect_api.replace(
-            "://", f"://me:{quote(planted('prefect'), safe='')}@"
-        ),
+    named = prefect_api.replace("://", f"://me:{quote(planted('prefect'), safe='')}@")
+    return ({"PREFECT_API_URL": named} if named else {}) | {
         "MLFLOW_TRACKING_USERNAME": "me",
         "MLFLOW_TRACKING_PASSWORD": planted("mlflow"),
         "BTC_EXCHANGE_KEY": planted("exchange-key"),

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import requests
 
+from tests.planted import planted_settings
 from tests.servers import BIN, environment, free_port
 
 # Loaded by every Python process whose PYTHONPATH names its folder. The function that BTC_TEST_HOLD
@@ -69,6 +70,7 @@ class Up:
         more = {"PYTHONPATH": str(hooks), "BTC_TEST_HOLD": hold, "BTC_TEST_FLAG": str(self.flag)}
         self.env = environment(home, **(more if hold else {}))
         self.env.pop("HOME")
+        self.env |= planted_settings()
         ports = ("--prefect-port", str(self.port), "--mlflow-port", str(free_port()))
         home.mkdir(exist_ok=True)
         with self.log.open("w") as out:

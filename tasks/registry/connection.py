@@ -22,7 +22,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from models.errors import InputError, RegistryError
 from tasks.registry.store import check_store
 from tasks.secrets import hide, part_credentials
-from tasks.storage.home import home
+from tasks.storage.home import home, make_private
 
 ANSWER_SECONDS = 5
 
@@ -115,7 +115,10 @@ def connect() -> MlflowClient:
         logging.getLogger(name).setLevel(logging.WARNING)
     # It warns that a virtual environment made by uv has no pip; the requirements are given anyway.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(tracking_uri())
+    address = tracking_uri()
+    if address.startswith("sqlite:///"):
+        make_private(Path(address.removeprefix("sqlite:///")))
+    mlflow.set_tracking_uri(address)
     return MlflowClient()
 
 

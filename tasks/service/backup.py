@@ -11,7 +11,7 @@ from pathlib import Path
 from models.errors import InputError
 from models.naming import model_name
 from tasks.storage.files import whole_file
-from tasks.storage.home import home
+from tasks.storage.home import home, make_private
 from tasks.storage.lock import hold
 
 # What is made anew, or belongs to processes of this machine.
@@ -66,6 +66,7 @@ def _still(path: Path, folder: Path) -> Path:
     if path.suffix != ".db":
         return path
     copy = folder / path.name
+    make_private(copy)
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     return copy
@@ -89,6 +90,7 @@ def restore(source: Path) -> int:
             archive.extractall(folder, filter="data")
             before = (Path(folder) / MARK).read_text(encoding="utf-8")
             made = Path(folder) / "home"
+            made.chmod(0o700)
             if (made / "mlflow.db").exists():
                 relocate(made / "mlflow.db", before, str(home()))
             n_files = sum(path.is_file() for path in made.rglob("*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from models.errors import InputError, ServiceError
 from models.naming import model_name
 from tasks.service.facts import find_api, find_newest_candle, look_at_servers
 from tasks.service.runs import crash_dead_runs
-from tasks.storage.home import home
+from tasks.storage.home import home, is_open
 from tasks.storage.lock import hold
 
 LEAST_MEMORY_BYTES = 1_000_000_000
@@ -46,7 +47,8 @@ class Finding:
 def examine(symbol: str = "BTC/USD") -> list[Finding]:
     """Everything that is found wrong."""
     checks = (
-        _versions, _machine, _clock, _databases, _snapshots, _registry, _servers, _runs, _left_over,
+        _versions, _machine, _rights, _clock, _databases, _snapshots, _registry, _servers,
+        _runs, _left_over,
     )  # fmt: skip
     return [finding for check in checks for finding in check(symbol)]
 
@@ -75,6 +77,21 @@ def _machine(_symbol: str) -> Iterator[Finding]:
         )
     if home().exists() and not os.access(home(), os.W_OK):
         yield Finding(f"{home()} cannot be written", "chown it, or set BTC_HOME to another folder")
+
+
+def _rights(_symbol: str) -> Iterator[Finding]:
+    """What others may look into, though it may hold passwords, or addresses that do."""
+    if not home().exists():
+        return
+    patterns = ("*.db*", "prefect/*.db*", "alerts.json", "service/*.log*")
+    for path in (home(), *sorted(found for pattern in patterns for found in home().glob(pattern))):
+        if is_open(path):
+            mode = 0o700 if path.is_dir() else 0o600
+            yield Finding(
+                f"others may read {path} (rights {path.stat().st_mode & 0o777:o})",
+                f"btc doctor --fix, or chmod {mode:o} {shlex.quote(str(path))}",
+                lambda path=path, mode=mode: path.chmod(mode),  # type: ignore[misc]
+            )
 
 
 def _clock(symbol: str) -> Iterator[Finding]:

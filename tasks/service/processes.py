@@ -18,7 +18,7 @@ import psutil
 from models.errors import InputError, ServiceError
 from tasks.service.runs import answers
 from tasks.storage.files import write_text
-from tasks.storage.home import home
+from tasks.storage.home import home, make_folder, make_private
 
 BIN = Path(sys.executable).parent
 REPO = Path(__file__).parents[2]
@@ -49,9 +49,10 @@ def log_path(name: str) -> Path:
 def start_child(name: str, command: list[str], env: dict[str, str]) -> Child:
     """Start a process in a session of its own, so that a Ctrl-C reaches `btc up` alone."""
     path = log_path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if path.exists() and path.stat().st_size > LOG_BYTES:
         path.replace(path.with_suffix(".log.1"))
+    make_private(path)  # What a library says of an error may hold anything.
     with path.open("ab") as log:
         process = subprocess.Popen(
             command,

@@ -40,7 +40,7 @@ from tasks.service.runs import (
     recent_runs,
 )
 from tasks.storage.files import write_text
-from tasks.storage.home import home
+from tasks.storage.home import home, make_private
 
 LOOK_SECONDS, SWEEP_SECONDS, ALARM_SECONDS = 3, 30, 60
 WORKER_SECONDS = 180
@@ -111,6 +111,8 @@ class Service:
                 raise InputError(f"PREFECT_API_URL: no Prefect server answers at {named}")
             self.addresses["prefect"] = hide(named).removesuffix("/api")
             return
+        if os.environ.get("PREFECT_HOME") == str(home() / "prefect"):
+            make_private(home() / "prefect" / "prefect.db")
         host, port = self.wanted.host, self.wanted.prefect_port
         check_port("prefect", host, port)
         command = [str(BIN / "prefect"), "server", "start", "--host", host, "--port", str(port)]
@@ -122,6 +124,7 @@ class Service:
             return
         host, port = self.wanted.host, self.wanted.mlflow_port
         check_port("mlflow", host, port)
+        make_private(home() / "mlflow.db")
         # It shows the file that runs write to; a run goes on when it stops.
         store = f"sqlite:///{home() / 'mlflow.db'}"
         command = [str(BIN / "mlflow"), "server", "--host", host, "--port", str(port)]

@@ -24,7 +24,7 @@ from models.data.store_table import BadRows, candle_schema, check_table
 from models.errors import InputError
 from tasks.secrets import hide
 from tasks.storage.archive import is_object_store, open_files, put, told_in_one_line
-from tasks.storage.home import home
+from tasks.storage.home import home, make_folder
 from tasks.storage.lock import hold, locked, shares_locks
 from tasks.storage.sealed import Damaged, read_sealed, write_sealed
 
@@ -134,7 +134,7 @@ class CandleStore:
         self._unsealed.discard(path)
         if isinstance(self._files, LocalFileSystem):
             temporary = Path(path).with_name(f".{Path(path).name}.part")
-            temporary.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(temporary.parent)
             with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()

@@ -34,6 +34,7 @@ from sqlalchemy import (
     event,
     func,
     inspect,
+    make_url,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -47,7 +48,7 @@ from sqlalchemy.exc import (
 
 from models.errors import InputError, LedgerError
 from tasks.secrets import hide
-from tasks.storage.home import home
+from tasks.storage.home import home, make_private
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 HEAD = "0001"
@@ -217,7 +218,8 @@ def _connect() -> Engine:
     url = database_url()
     if not url.startswith("sqlite"):
         return create_engine(url, connect_args={"connect_timeout": BUSY_SECONDS})
-    home().mkdir(parents=True, exist_ok=True)
+    if (file := make_url(url).database) and file != ":memory:":
+        make_private(Path(file))
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
     # Python's driver would begin late and as a reader; two writers could then not wait in turn.

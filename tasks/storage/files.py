@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from models.config.base import shorten
 from models.config.text import MAX_CHARACTERS, parse_config
 from models.errors import InputError
+from tasks.storage.home import make_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(handle)
     temporary = Path(name)
@@ -39,7 +40,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     What a killed process left of the same folder goes first.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     for half in path.parent.glob(f".{path.name}-*"):
         shutil.rmtree(half, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))

@@ -15,11 +15,39 @@ def home() -> Path:
     return Path(os.environ.get("BTC_HOME") or ".btc").absolute()
 
 
+def make_private(path: Path) -> None:
+    """Make an empty file that its owner alone may read, or take the others' rights from one.
+
+    For databases, which the libraries that fill them would make for everybody; SQLite's journals
+    take the rights of their database. Raises OSError as making a file does.
+    """
+    make_folder(path.parent)
+    # Never opened where it is there: closing it would drop SQLite's locks in this process.
+    if not path.exists():
+        path.touch(mode=0o600)
+    for file in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))):
+        if file.exists() and is_open(file):
+            file.chmod(0o600)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder with those above it; the folder of all state for its owner alone."""
+    if home() in (path, *path.parents):
+        home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def is_open(path: Path) -> bool:
+    """Whether others may do anything with a file or folder of ours."""
+    found = path.stat()
+    return bool(found.st_mode & 0o077) and found.st_uid == os.geteuid()
+
+
 def check_home() -> None:
     """Raise InputError unless the folder of all state can be made and written."""
     probe = home() / f".probe-{os.getpid()}"
     try:
-        home().mkdir(parents=True, exist_ok=True)
+        make_folder(home())
         probe.touch()
         probe.unlink()
     except OSError as error:

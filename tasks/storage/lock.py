@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from models.errors import InputError, LedgerError
 from tasks.secrets import hide
-from tasks.storage.home import home
+from tasks.storage.home import home, make_folder
 
 if TYPE_CHECKING:
     import psycopg
@@ -56,7 +56,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """
     lock = FileLock(path, blocking=wait, fallback_to_soft=False)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         lock.acquire()
     except Timeout:
         yield False

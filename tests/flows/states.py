@@ -79,6 +79,7 @@ def share(name: str, make: Callable[..., None], api: str, root: Path) -> Path:
     with FileLock(root / f"{name}.lock"):
         if not home.exists():
             half = root / f"{name}-half"
+            half.mkdir(mode=0o700)
             with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: api}):
                 patch.setenv("BTC_HOME", str(half))
                 make(patch, half)

@@ -10,8 +10,13 @@ import pandas as pd
 import pytest
 
 from models.data.candles import COLUMNS
-from models.errors import InputError
-from models.pyfunc import ForecastModel, forecast_table, input_columns, make_signature
+from models.pyfunc import (
+    ForecastModel,
+    RefusedInput,
+    forecast_table,
+    input_columns,
+    make_signature,
+)
 
 
 @pytest.fixture
@@ -72,7 +77,7 @@ def test_columns_that_no_feature_reads_are_not_asked_for(model, candles):
 
 
 def test_too_few_candles_are_refused(model, candles):
-    with pytest.raises(InputError, match="too few candles"):
+    with pytest.raises(RefusedInput, match="too few candles"):
         model.predict(None, candles.tail(36))
 
 

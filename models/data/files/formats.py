@@ -121,6 +121,10 @@ _WORDS = {
         "tick volume", "tickvol", "v", "volumen", "24h volume usd", "volume 24h",
     ),
 }  # fmt: skip
+_CLOSES_ALONE = (
+    "price", "price usd", "market price", "market price usd", "adj close",
+)  # fmt: skip
+"""Beside an open, high or low these may be something else, and the close may be misspelt."""
 SYMBOLS = ("symbol", "ticker", "pair", "name", "coin", "asset", "currency")
 _QUOTES = ("usd", "usdt", "usdc", "eur", "currency", "quote", "gbp", "busd")
 
@@ -159,6 +163,12 @@ def find_columns(header: Sequence[str], base: str) -> Columns:
     special = find_format(header)
     if special and special.close:
         values["close"] = names.index(special.close)
+    elif (
+        special is None
+        and {"open", "high", "low"} & values.keys()
+        and names[values.get("close", 0)] in _CLOSES_ALONE
+    ):
+        values.pop("close", None)
     volume = _find_volume(names, base)
     if "volume" not in values and volume is not None:
         values["volume"] = volume

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows import states
+from tests.planted import find_planted
 from tests.servers import REPO, btc
 from tests.service import btc_up
 from tests.simulation.days import write_candles
@@ -70,6 +71,7 @@ def test_the_page_of_operations_works_as_it_stands(
             if line == "btc down":
                 assert up.process.wait(120) == 0
         said = dict(ended)
+        assert find_planted(home, up.said, *said.values()) == []
     assert json.loads(said["btc status --json"])["servers"] == {
         "prefect": True,
         "mlflow": True,

@@ -145,6 +145,8 @@ def test_another_coin_and_several_coins_are_refused() -> None:
     ("text", "message"),
     [
         ("date,open\n2020-01-01,5\n", "no column 'close'; found 'date', 'open'"),
+        ("Date,Open,High,Low,Clos;e,Adj Close\n2020-01-01,1,1,1,1,5\n", "no column 'close'"),
+        ("date,high,price\n2020-01-01,5,5\n", "the column of closing prices close"),
         ("when,close\n2020-01-01,5\n", "no column 'date'; found 'when', 'close'"),
         ("snapped_at,total_volume\n2020-01-01,5\n", "most like a CoinGecko export"),
         ("date,close,Close\n2020-01-01,5,5\n", "column 'close' is there twice"),

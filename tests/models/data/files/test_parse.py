@@ -193,6 +193,22 @@ def test_two_thousand_mutated_files_parse_or_are_refused() -> None:
     assert 400 < taken < 1900
 
 
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_misspelt_header_never_gives_another_column_its_meaning(name: str) -> None:
+    header = LAYOUTS[name][0].split("\n")[-1]
+    text = write_layout(name, made_candles("2021-02-20", 15)).decode()
+    before, _, rows = text.partition(header + "\n")
+    true = parse(text)
+    for at in range(len(header)) if header else ():
+        for spelt in (header[:at] + "q" + header[at + 1 :], header[:at] + header[at + 1 :]):
+            found = outcome(f"{before}{spelt}\n{rows}")
+            if isinstance(found, str):
+                continue
+            kept = [column for column in true if column in found and column != "volume"]
+            assert "close" in kept, spelt
+            pd.testing.assert_frame_equal(found[kept], true[kept], obj=spelt)
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=200)), st.booleans())
 def test_any_bytes_parse_or_are_refused(text: bytes | str, below_header: bool) -> None:
