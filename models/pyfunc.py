@@ -25,6 +25,8 @@ from models.errors import InputError
 from models.forecasters.forecaster import Forecaster, load_forecaster
 from models.forecasters.frame import quantile_column
 
+LARGEST_LEAP = 1000
+
 
 class ForecastModel(PythonModel):
     """Raw candles in, one row a day ahead out."""
@@ -93,7 +95,21 @@ def read_candles(forecaster: Forecaster, given: pd.DataFrame) -> pd.DataFrame:
     if candles["open_time"].isna().any():
         raise InputError("open_time: expected the start of each day, received none in some rows")
     last = candles["open_time"].max().date()
-    return check_candles(candles, RepairPolicy(), as_of=last, newest_closed=last).candles
+    checked = check_candles(candles, RepairPolicy(), as_of=last, newest_closed=last).candles
+    _refuse_leaps(checked)
+    return checked
+
+
+def _refuse_leaps(candles: pd.DataFrame) -> None:
+    """Raise InputError for a close that no market makes in a day, such as 1e308."""
+    close = candles["close"].to_numpy()
+    far = np.flatnonzero(np.abs(np.diff(np.log(close))) > np.log(LARGEST_LEAP))
+    if len(far):
+        day = candles["open_time"].iloc[far[0] + 1].date()
+        raise InputError(
+            f"close is {close[far[0] + 1]:g} on {day}, and {close[far[0]]:g} the day before: "
+            f"expected less than {LARGEST_LEAP:,} times as much"
+        )
 
 
 def forecast_table(forecaster: Forecaster, candles: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,6 @@ from typing import Any
 
 import cloudpickle
 import mlflow
-import numpy as np
 import pandas as pd
 import pytest
 import requests
@@ -28,7 +27,7 @@ from tests.simulation.days import NAME
 
 pytestmark = pytest.mark.server
 
-JSON, CSV, PARQUET = "application/json", "text/csv", "application/x-parquet"
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
 
 
 @pytest.fixture
@@ -69,8 +68,7 @@ def test_whatever_is_sent_is_answered_with_a_forecast_or_a_400(server: str, one_
     frame = pd.read_parquet(path).assign(
         open_time=lambda f: f["open_time"].dt.tz_localize(None).astype("datetime64[ns]")
     )
-    few, none = frame.tail(20), frame.head(0)
-    long = pd.concat([frame] * 200, ignore_index=True)
+    few, none = frame.tail(5), frame.head(0)
 
     def post(body: Any, kind: str = JSON) -> requests.Response:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -80,43 +78,53 @@ def test_whatever_is_sent_is_answered_with_a_forecast_or_a_400(server: str, one_
     assert right.status_code == 200, right.text
     rows = right.json()["predictions"]
     assert [row["step"] for row in rows] == [1, 2, 3]
-    assert post(frame.to_csv(index=False).encode(), CSV).json()["predictions"] == rows
     assert post(parquet(frame), PARQUET).json()["predictions"] == rows
+    assert post(split(pd.concat([frame] * 200))).json()["predictions"] == rows
+    # What the model does not read is not looked at.
+    assert post(changed(frame, "volume", "soon")).json()["predictions"] == rows
 
-    bad: list[tuple[Any, str]] = [
+    ours: list[tuple[Any, str]] = [
+        (split(few), "too few candles"),
+        (split(none), "received no row"),
+        (none.to_csv(index=False).encode(), "received no row"),
+        (parquet(none), "received no row"),
+        (changed(frame, "close", None), "close is nan on 2026-09-29"),
+        (changed(frame, "close", float("nan")), "close is nan"),
+        (changed(frame, "close", float("inf")), "close is inf"),
+        (changed(frame, "close", -1.0), "close is -1 on"),
+        (changed(frame, "close", 0.0), "close is 0 on"),
+        (changed(frame, "close", 1e308), "close is 1e+308 on 2026-09-29"),
+        (changed(frame, "close", True), "close is 1 on 2026-09-29"),
+        (changed(frame, "open_time", None), "received none in some rows"),
+        (split(frame.drop(index=range(100, 150))), "50 missing days"),
+        (split(frame.assign(open_time=frame["open_time"] + pd.Timedelta(hours=5))), "midnight"),
+        (split(frame.assign(close=1.79e308)), "too large"),
+    ]
+    for body, message in ours:
+        kind = JSON if isinstance(body, dict) else PARQUET if body[:3] == b"PAR" else CSV
+        reply = post(body, kind)
+        assert reply.status_code == 400, (message, reply.text)
+        told = reply.json()
+        assert message in told["message"] and "\n" not in told["message"], told
+        assert "stack_trace" not in told
+
+    mlflows: list[tuple[Any, str]] = [
         (b"", JSON), (b"{", JSON), (b"null", JSON), (b"[]", JSON), (b"{}", JSON), (b"\xff", JSON),
-        (b"[" * 100_000, JSON), (b'{"dataframe_split": ' * 5000, JSON),
         ({"dataframe_split": None}, JSON), ({"dataframe_split": {}}, JSON),
         ({"dataframe_split": [1]}, JSON), ({"dataframe_split": {"columns": [], "data": []}}, JSON),
         ({"dataframe_records": 5}, JSON), ({"dataframe_records": [5]}, JSON),
         ({"dataframe_records": [{}]}, JSON), ({"inputs": "x"}, JSON), ({"instances": {}}, JSON),
-        ({"inputs": {"open_time": [1], "close": [2]}}, JSON),
-        ({"dataframe_split": split(frame)["dataframe_split"], "params": {"x": 1}, "y": 2}, JSON),
-        (split(none), JSON), (split(few), JSON), (split(frame.drop(columns="close")), JSON),
-        (changed(frame, "close", None), JSON), (changed(frame, "close", "soon"), JSON),
+        (split(frame.drop(columns="close")), JSON), (changed(frame, "close", "soon"), JSON),
         (changed(frame, "close", [1]), JSON), (changed(frame, "close", {"a": 1}), JSON),
-        (changed(frame, "close", -1.0), JSON), (changed(frame, "close", 0.0), JSON),
-        (changed(frame, "close", 1e308), JSON), (changed(frame, "close", 10**400), JSON),
-        (changed(frame, "close", float("nan")), JSON), (changed(frame, "high", float("inf")), JSON),
-        (changed(frame, "volume", -5), JSON), (changed(frame, "close", True), JSON),
-        (changed(frame, "open_time", None), JSON), (changed(frame, "open_time", "soon"), JSON),
+        (changed(frame, "close", 10**400), JSON), (changed(frame, "open_time", "soon"), JSON),
         (changed(frame, "open_time", "99999-01-01"), JSON), (changed(frame, "open_time", 5), JSON),
-        (changed(frame, "open_time", "2024-05-05T12:34:56"), JSON),
-        (split(frame.drop(index=range(100, 150))), JSON), (split(long), JSON),
-        (split(frame.assign(close=1e300, open=1e300, high=1e300, low=1e300)), JSON),
-        (split(frame.assign(close=frame["close"] * np.geomspace(1, 1e300, len(frame)))), JSON),
         (b"", CSV), (b"\xff\xfe\x00", CSV), (b"close\nx\n", CSV), (b'"', CSV),
-        (none.to_csv(index=False).encode(), CSV), (few.to_csv(index=False).encode(), CSV),
-        (parquet(none), PARQUET), (parquet(few), PARQUET), (b"PAR1", PARQUET), (b"", PARQUET),
+        (b"PAR1", PARQUET), (b"", PARQUET), (parquet(frame)[:-20], PARQUET),
     ]  # fmt: skip
-    answers = []
-    for body, kind in bad:
+    for body, kind in mlflows:
         reply = post(body, kind)
-        told = reply.json()
-        answers.append((reply.status_code, kind, str(body)[:80], told["message"][-300:]))
-    for one in answers:
-        print(one)
-    assert {status for status, *_ in answers} == {400}
+        assert reply.status_code == 400, (body, reply.text)
+        assert len(reply.text.splitlines()) == 1
     assert post(split(frame)).json()["predictions"] == rows
 
 
@@ -132,7 +140,7 @@ def test_loading_a_version_unpickles_nothing(
     monkeypatch.setattr(pickle, "Unpickler", refuse)
     version = find_champion(connect(), NAME)
     assert version is not None
-    assert load_version(version).recipe.cell == "gru"
+    assert load_version(version).recipe.cell == "rnn"
     assert mlflow.pyfunc.load_model(f"models:/{NAME}@champion").predict
     assert not [
         path for path in one_day.rglob("*") if path.suffix in (".pkl", ".pickle", ".joblib")
