@@ -70,6 +70,13 @@ class LedgerError(ServiceError):
     """
 
 
+class DiskError(ServiceError):
+    """No space is left on the disk of the state folder.
+
+    What was stored before stands; nothing is half-written. A stage is not tried again.
+    """
+
+
 class StoreError(ServiceError):
     """An object store of candles, snapshots or reports failed, forbids, or gave something else.
 

@@ -16,6 +16,7 @@ from models.errors import InputError, LedgerError, RegistryError, StoreError
 from models.records import Record
 from tasks.registry.connection import told_in_one_line
 from tasks.secrets import guard_output
+from tasks.storage.home import told_when_full
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=Record)
@@ -36,7 +37,7 @@ def stage(name: str, *, retries: int = 0) -> Callable[[Callable[P, R]], Task[P, 
         def timed(*args: P.args, **kwargs: P.kwargs) -> R:
             guard_output()  # A deployment's run begins in Prefect, not in a command of ours.
             start = time.perf_counter()
-            with told_in_one_line():
+            with told_in_one_line(), told_when_full():
                 record = body(*args, **kwargs)
             record = record.model_copy(update={"seconds": time.perf_counter() - start})
             get_run_logger().info(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ from models.records import CandlesRecord, ScaledRecord, SnapshotRecord  # noqa: 
 from tasks.scale import read_scaled, scale  # noqa: E402
 from tasks.storage.files import write_frame  # noqa: E402
 from tasks.window import window  # noqa: E402
-from tests.servers import postgres_server, shared_prefect_server  # noqa: E402
+from tests.servers import Postgres, postgres_server, shared_prefect_server  # noqa: E402
 
 LAST_DAY = dt.date(2024, 12, 31)
 
@@ -56,15 +57,21 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """Address of a PostgreSQL server, started for the session from the system's packages."""
-    with postgres_server() as url:
-        if url is None:
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, started for the session from the system's packages."""
+    with postgres_server() as server:
+        if server is None:
             message = "PostgreSQL is not installed (initdb, pg_ctl): apt-get install postgresql"
             if os.environ.get("CI"):
                 pytest.fail(message)
             pytest.skip(message)
-        yield url
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: Postgres) -> str:
+    """Its address."""
+    return postgres.url
 
 
 @pytest.fixture
@@ -173,3 +180,17 @@ def prefect_api(shared_root: Path) -> Iterator[str]:
     """Address of the Prefect server of all workers."""
     with shared_prefect_server(shared_root) as url:
         yield url
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file system of 100 MB in memory; the folder of all state is to be in it."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(place)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    monkeypatch.setenv("BTC_HOME", str(place / "home"))
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)

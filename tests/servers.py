@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
@@ -131,9 +131,34 @@ def btc(
     )
 
 
+class Postgres:
+    """A PostgreSQL server that can be stopped and started again on its data."""
+
+    def __init__(self, control: list[str], folder: Path, port: int) -> None:
+        self.control, self.folder = control, folder
+        self.url = f"postgresql://btc@127.0.0.1:{port}/postgres"
+        self.options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+
+    def start(self) -> None:
+        self._call("-w", "-l", f"{self.folder}/log", "-o", self.options, "start")
+
+    def stop(self) -> None:
+        """End it at once, with every connection."""
+        self._call("-m", "immediate", "stop")
+
+    def _call(self, *arguments: str) -> None:
+        call(*self.control, *arguments, cwd=self.folder)
+
+
+def call(*command: str, cwd: Path) -> None:
+    """Run a command of a server to its end."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @contextmanager
-def postgres_server() -> Iterator[str | None]:
-    """A PostgreSQL server from the system's packages; gives its address, or None without one."""
+def postgres_server() -> Iterator[Postgres | None]:
+    """A PostgreSQL server from the system's packages, started; None without them."""
     found = _find_postgres()
     if found is None:
         yield None
@@ -145,21 +170,15 @@ def postgres_server() -> Iterator[str | None]:
         # The server refuses to run as root.
         prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
         shutil.chown(folder, "nobody", "nogroup")
-    port, data = free_port(), folder / "data"
-
-    def call(*command: str) -> None:
-        done = subprocess.run(
-            [*prefix, *command], cwd=folder, capture_output=True, text=True, timeout=120
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    call(f"{found}/initdb", "-D", str(data), "-U", "btc", "--auth=trust", "--no-sync")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    call(f"{found}/pg_ctl", "-D", str(data), "-w", "-l", f"{folder}/log", "-o", options, "start")
+    data = folder / "data"
+    initdb = [f"{found}/initdb", "-D", str(data), "-U", "btc", "--auth=trust", "--no-sync"]
+    call(*prefix, *initdb, cwd=folder)
+    server = Postgres([*prefix, f"{found}/pg_ctl", "-D", str(data)], folder, free_port())
+    server.start()
     try:
-        yield f"postgresql://btc@127.0.0.1:{port}/postgres"
+        yield server
     finally:
-        call(f"{found}/pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+        server.stop()
         shutil.rmtree(folder)
 
 
@@ -168,3 +187,15 @@ def _find_postgres() -> Path | None:
     candidates = [Path(on_path).resolve().parent] if on_path else []
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((path for path in candidates if (path / "pg_ctl").exists()), None)
+
+
+def fill_disk(folder: Path) -> Path:
+    """Fill the file system of a folder to the last byte; returns the file that does."""
+    path = folder / "filler"
+    with path.open("wb", buffering=0) as filler, suppress(OSError):
+        while filler.write(bytes(65536)):
+            pass
+    with path.open("ab", buffering=0) as filler, suppress(OSError):
+        while filler.write(bytes(512)):
+            pass
+    return path

@@ -138,9 +138,12 @@ def schedule(api: str, name: str, config: dict[str, Any], at: dt.datetime) -> st
         },
         "parameters": {"config": config},
     }
-    reply = requests.post(
-        f"{api}/deployments/{deployment['id']}/create_flow_run", json=body, timeout=30
-    )
+    address = f"{api}/deployments/{deployment['id']}/create_flow_run"
+    # The server answers 503 while its SQLite file is locked, on a busy machine.
+    deadline = time.monotonic() + 60
+    while (reply := requests.post(address, json=body, timeout=30)).status_code == 503:
+        assert time.monotonic() < deadline, reply.text
+        time.sleep(1)
     reply.raise_for_status()
     return str(reply.json()["id"])
 

@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from flows.cli.interrupt import end_interrupted, is_interrupted, watch_interrupts
 from models.errors import InputError, ServiceError
 from tasks.secrets import hide
-from tasks.storage.home import prepare_libraries
+from tasks.storage.home import prepare_libraries, told_when_full
 
 COMMANDS = {
     "retrain": (
@@ -185,7 +185,8 @@ def main() -> None:
     prepare_libraries()
     watch_interrupts()
     try:
-        code = app(prog_name="btc", standalone_mode=False)
+        with told_when_full():
+            code = app(prog_name="btc", standalone_mode=False)
     except UsageError as error:
         code = _say_usage(error)
     except InputError as error:

@@ -26,14 +26,10 @@ GRACE = {"RUNNING": 60, "CANCELLING": 60, "PENDING": 180}
 def call(api: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """Ask the Prefect API, with POST where there is a body; raises ServiceError in one line."""
     try:
-        reply = requests.request(
-            "GET" if body is None else "POST",
-            f"{api}{path}",
-            json=body,
-            auth=_login(),
-            timeout=ANSWER_SECONDS,
-        )
-        reply.raise_for_status()
+        with _session() as session:
+            method = "GET" if body is None else "POST"
+            reply = session.request(method, f"{api}{path}", json=body, timeout=ANSWER_SECONDS)
+            reply.raise_for_status()
         return reply.json()
     except (requests.RequestException, ValueError) as error:
         reason = " ".join(hide(error).split())[:200]
@@ -42,11 +38,7 @@ def call(api: str, path: str, body: dict[str, Any] | None = None) -> Any:
 
 def delete_renamed(api: str) -> None:
     """Delete our deployments under their names of earlier releases, which would run as well."""
-    # The server answers 503 while its database is busy.
-    retries = Retry(5, backoff_factor=0.5, status_forcelist=[503], allowed_methods=None)
-    with requests.Session() as session:
-        session.auth = _login()
-        session.mount("http", HTTPAdapter(max_retries=retries))
+    with _session() as session:
         for name in ("retrain/daily", "forecast/daily"):
             try:
                 found = session.get(f"{api}/deployments/name/{name}", timeout=ANSWER_SECONDS)
@@ -58,6 +50,15 @@ def delete_renamed(api: str) -> None:
             except (requests.RequestException, ValueError) as error:
                 reason = " ".join(hide(error).split())[:200]
                 raise ServiceError(f"Prefect at {api} did not delete {name} ({reason})") from error
+
+
+def _session() -> requests.Session:
+    """With our login; tries again where the server answers 503, as it does while it is busy."""
+    retries = Retry(5, backoff_factor=0.5, status_forcelist=[503], allowed_methods=None)
+    session = requests.Session()
+    session.auth = _login()
+    session.mount("http", HTTPAdapter(max_retries=retries))
+    return session
 
 
 def _login() -> tuple[str, str] | None:
@@ -87,7 +88,9 @@ def find_dead_runs(api: str, *, at_start: bool = False) -> list[dict[str, Any]]:
     dead = []
     for run in call(api, "/flow_runs/filter", asked):
         since = dt.datetime.fromisoformat(run["state"]["timestamp"])
-        young = (now - since).total_seconds() < (0 if at_start else GRACE[run["state"]["type"]])
+        grace = 0 if at_start else GRACE[run["state"]["type"]]
+        # A state of the future is of a clock that was wrong.
+        young = 0 <= (now - since).total_seconds() < grace
         if not young and not is_alive(run["id"]):
             dead.append(run)
     return dead

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from models.config.base import shorten
 from models.config.text import MAX_CHARACTERS, parse_config
 from models.errors import InputError
-from tasks.storage.home import make_folder
+from tasks.storage.home import make_folder, told_when_full
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +28,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.replace(path)
+        with told_when_full():
+            yield temporary
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -45,9 +46,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(half, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
-        yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.replace(path)
+        with told_when_full():
+            yield temporary
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from models.errors import InputError
+from models.errors import DiskError, InputError
 from tasks.secrets import guard_output
+
+RUN_BYTES = 50_000_000
+"""What must be free before a run begins; a run of ten years of days stores about ten."""
 
 
 def home() -> Path:
@@ -54,6 +61,28 @@ def check_home() -> None:
         raise InputError(
             f"BTC_HOME: cannot write to {home()} ({error.strerror}); "
             "set BTC_HOME to a folder that you may write to"
+        ) from error
+    free = shutil.disk_usage(home()).free
+    if free < RUN_BYTES:
+        raise InputError(
+            f"BTC_HOME: {free / 1e6:,.0f} MB are left on the disk of {home()}, a run wants "
+            f"{RUN_BYTES / 1e6:,.0f}; free some (`btc clean --dry-run` shows what can go), or set "
+            "BTC_HOME to a folder on another disk"
+        )
+
+
+@contextmanager
+def told_when_full() -> Iterator[None]:
+    """Raise DiskError, in one line, where a disk is full; every other error passes unchanged."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = f" for {error.filename}" if error.filename else ""
+        raise DiskError(
+            f"no space is left on the disk{place} ({error.strerror}); what was stored before "
+            f"stands. Free some on the disk of {home()}, then run again"
         ) from error
 
 

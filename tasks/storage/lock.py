@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from models.errors import InputError, LedgerError
 from tasks.secrets import hide
-from tasks.storage.home import home, make_folder
+from tasks.storage.home import home, make_folder, told_when_full
 
 if TYPE_CHECKING:
     import psycopg
@@ -56,8 +56,9 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """
     lock = FileLock(path, blocking=wait, fallback_to_soft=False)
     try:
-        make_folder(path.parent)
-        lock.acquire()
+        with told_when_full():
+            make_folder(path.parent)
+            lock.acquire()
     except Timeout:
         yield False
         return
