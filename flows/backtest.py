@@ -52,8 +52,8 @@ def backtest(config: BacktestConfig = BacktestConfig()) -> BacktestSummary:  # n
 def forecast_folds(planned: PlanRecord) -> list[FoldRecord]:
     """Forecast every unit of work, side by side, and tell each as it ends; in the plan's order."""
     futures = [fold.submit(unit) for unit in planned.units]
-    for future in as_completed(futures):
+    for number, future in enumerate(as_completed(futures), 1):
         done = future.result()
         line = f"fold      {done.seconds:5.1f} s  {done}"
-        get_run_logger().info(line, extra={"stage": "fold"})
+        get_run_logger().info(line, extra={"stage": "fold", "progress": (number, len(futures))})
     return [future.result() for future in futures]

@@ -20,6 +20,11 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True)
     seconds: float = 0.0
 
+    @property
+    def progress(self) -> tuple[int, int] | None:
+        """How many of how many are done, of a stage that is one of many."""
+        return None
+
 
 class Fault(BaseModel):
     """One finding of the validation."""

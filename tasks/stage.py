@@ -40,9 +40,8 @@ def stage(name: str, *, retries: int = 0) -> Callable[[Callable[P, R]], Task[P, 
             with told_in_one_line(), told_when_full():
                 record = body(*args, **kwargs)
             record = record.model_copy(update={"seconds": time.perf_counter() - start})
-            get_run_logger().info(
-                "%-8s  %5.1f s  %s", name, record.seconds, record, extra={"stage": name}
-            )
+            told = {"stage": name, "progress": record.progress}
+            get_run_logger().info("%-8s  %5.1f s  %s", name, record.seconds, record, extra=told)
             return record
 
         return Task(

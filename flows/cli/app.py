@@ -145,7 +145,6 @@ app = typer.Typer(
     cls=Commands,
     help="The Bitcoin forecaster that retrains itself every day, judged honestly.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

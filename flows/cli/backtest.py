@@ -155,10 +155,9 @@ def describe_distance(horizon: StepScores) -> list[str]:
 
 
 def _print_summary(summary: BacktestSummary, compare: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from flows.cli.tables import fit_table, open_console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     label = "SYNTHETIC: " if summary.synthetic else ""
     for step in dict.fromkeys(("1", str(summary.config["horizon"]))):
         horizon = summary.horizons.get(step)
@@ -169,20 +168,20 @@ def _print_summary(summary: BacktestSummary, compare: str) -> None:
             f"{summary.n_origins:,} origins {summary.first_origin} to "
             f"{summary.last_origin}"
         )
-        table = Table(title=title, title_justify="left")
-        for name in ("model", "CRPS bp", "coverage 90 %", "width 90 %", "MAE bp", "in MCS 90 %"):
-            first = name == "model"
-            table.add_column(name, justify="left" if first else "right", no_wrap=first)
-        for name, scores in horizon.models.items():
-            table.add_row(
+        names = ["model", "CRPS bp", "coverage 90 %", "width 90 %", "MAE bp", "in MCS 90 %"]
+        rows = [
+            [
                 name,
                 f"{scores['crps_bp']:.2f}",
                 f"{scores['coverage_90']:.3f}",
                 f"{scores['width_90']:.4f}",
                 f"{scores['mae_bp']:.2f}",
                 "yes" if name in horizon.mcs_90 else "no",
-            )
-        console.print(table)
+            ]
+            for name, scores in horizon.models.items()
+        ]
+        console.print(f"\n{title}", markup=False)
+        console.print(fit_table(console, names, rows, drop=("width 90 %", "MAE bp")))
         for line in describe_distance(horizon):
             console.print(f"  {line}", markup=False)
         for test in horizon.dm:
@@ -198,5 +197,5 @@ def _print_summary(summary: BacktestSummary, compare: str) -> None:
         "CRPS judges the whole distribution; MAE the median, which daily candles hardly improve "
         "on today's price."
     )
-    console.print(f"Forecasts: {summary.artifacts['forecasts']}", markup=False)
-    console.print(f"Compare:   {compare}", markup=False)
+    for name, text in (("Forecasts", summary.artifacts["forecasts"]), ("Compare", compare)):
+        console.print(f"{name + ':':11}{text}", markup=False, soft_wrap=True)

@@ -18,9 +18,13 @@ def doctor(
     symbol: SymbolOption = "BTC/USD",
 ) -> None:
     """Look for what is wrong, and say the command that mends it; exit 1 with a finding."""
-    from tasks.service.doctor import examine
+    from flows.cli.console import hushed_imports
 
-    findings = examine(symbol)
+    # It may load the champion, and with it TensorFlow.
+    with hushed_imports():
+        from tasks.service.doctor import examine
+
+        findings = list(examine(symbol))
     left = 0
     for finding in findings:
         if fix and finding.fix is not None:

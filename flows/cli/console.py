@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import shutil
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,13 +24,61 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Fitting")
 
 
+# Name and seconds of a stage stand before its text.
+INDENT = 20
+
+
 class StageLines(logging.Handler):
-    """Prints the one line that each stage logs."""
+    """Prints the one line that each stage logs; on a terminal with a bar under long work."""
+
+    bar: Any = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record if a stage logged it."""
-        if hasattr(record, "stage"):
-            print(record.getMessage(), file=sys.stderr, flush=True)
+        if not hasattr(record, "stage"):
+            return
+        text = record.getMessage()
+        if not sys.stderr.isatty():
+            print(text, file=sys.stderr, flush=True)
+            return
+        done, total = getattr(record, "progress", None) or (0, 0)
+        if total and self.bar is None:
+            self.bar = _start_bar(record.stage)
+        width = shutil.get_terminal_size().columns
+        indent = " " * INDENT
+        lines = textwrap.wrap(
+            text,
+            max(width, 40),
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [text]
+        shown = "\n".join([text[:INDENT] + lines[0][INDENT:], *lines[1:]])
+        if self.bar is None:
+            print(shown, file=sys.stderr, flush=True)
+            return
+        self.bar.console.print(shown, markup=False, highlight=False, soft_wrap=True)
+        self.bar.update(self.bar.task_ids[0], completed=done, total=total)
+        if done >= total:
+            self.bar.stop()
+            self.bar = None
+
+
+def _start_bar(stage: str) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        TextColumn(f"{stage:8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    bar.add_task(stage)
+    bar.start()
+    return bar
 
 
 def show_stages() -> None:

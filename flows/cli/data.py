@@ -114,7 +114,7 @@ def show(
 def _cell(value: object) -> str:
     if isinstance(value, dt.datetime):
         return f"{value:%Y-%m-%d}"
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
 @data.command()
@@ -146,12 +146,15 @@ def _check_file(wanted: RetrainConfig) -> list[str]:
     """Show what a file was understood to be; returns its name if a retrain would refuse it."""
     import pandas as pd
 
+    from flows.cli.tables import open_console
     from tasks.sources import fetch_candles
 
     fetched = fetch_candles(wanted, dt.date.max)
     frame = fetched.candles
     print(f"{fetched.label}: {fetched.description}")
-    print("Columns: " + ", ".join(f"{name} from {own!r}" for name, own in fetched.columns.items()))
+    own = ", ".join(f"{name} from {own!r}" for name, own in fetched.columns.items())
+    console = open_console()
+    console.print(f"Columns: {own}", markup=False, soft_wrap=not console.is_terminal)
     ends = frame if len(frame) <= 6 else pd.concat([frame.head(3), frame.tail(3)])
     rows = [[_cell(cell) for cell in row] for row in ends.itertuples(index=False)]
     _print_table(frame.columns, rows)
@@ -244,10 +247,11 @@ def _chosen(source: str, symbol: str) -> list[CandleStore]:
 
 
 def _print_table(names: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from flows.cli.tables import fit_table, open_console
 
-    table = Table(*names)
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console(soft_wrap=True, markup=False).print(table)
+    console, columns = open_console(), list(map(str, names))
+    wraps = next((name for name in ("finding", "source") if name in columns), "")
+    drop = [n for n in ("symbol", "candles", "volume", "first", "open") if n in columns]
+    text = ("check", "symbol", "first", "last", "content")
+    table = fit_table(console, columns, rows, drop=drop, left=text, wraps=wraps)
+    console.print(table, markup=False)

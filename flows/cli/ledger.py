@@ -170,24 +170,23 @@ def show_overview(names: list[str], as_json: bool) -> None:
 
 
 def _print_record(name: str, summary: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from flows.cli.tables import make_table, open_console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     days = f"{summary['days_forecast']} days forecast live, {summary['days_scored']} scored"
     if summary["first_day"]:
         days += f", from {summary['first_day']} to {summary['last_day']}"
     console.print(f"{name}: {days}; {summary['catch_up_days']} caught up later, not counted")
-    table = Table("band", "held", "95 % interval", "days", title="Coverage of the next day")
+    table = make_table("next day", "held", "95 % interval", "days")
     for level, found in summary["coverage"].items():
         if found:
             interval = f"{found['low']:.1%} to {found['high']:.1%}"
             table.add_row(
-                f"{float(level):.0%}", f"{found['observed']:.1%}", interval, str(found["n"])
+                f"{float(level):.0%} band", f"{found['observed']:.1%}", interval, str(found["n"])
             )
     if summary["days_scored"]:
         console.print(table)
-    table = Table("against", "CRPS bp", "its CRPS bp", "skill", "DM p", "days")
+    table = make_table("against", "CRPS bp", "its CRPS", "skill", "DM p", "days")
     for reference, found in summary["references"].items():
         if found:
             p = "-" if found["dm_p"] is None else f"{found['dm_p']:.3f}"

@@ -25,6 +25,7 @@ def report(
     synthetic: SyntheticOption = False,
 ) -> None:
     """Say where the page of a day is, or open it."""
+    from flows.cli.tables import open_console
     from models.naming import model_name
     from tasks.storage.pages import page_path, read_days
 
@@ -40,7 +41,7 @@ def report(
     if history:
         path = path.with_name("index.html")
     else:
-        print(days[chosen]["headline"])
+        open_console().print(days[chosen]["headline"], markup=False)
     print(path)
     if open_it:
         _open(path.as_uri())

@@ -33,8 +33,7 @@ def list_models(
     if len(names) > 1:
         show_overview(names, as_json)
         return
-    from rich.console import Console
-    from rich.table import Table
+    from flows.cli.tables import fit_table, open_console
 
     client, name = _open(symbol or "BTC/USD", synthetic)
     from tasks.registry.aliases import pin_reason
@@ -49,16 +48,24 @@ def list_models(
     if not facts:
         print(f"{name} has no version yet; {say_where_to_look(client, name)}")
         return
-    columns = ("version", "as of", "cell", "CRPS bp", "over naive", "decision", "aliases")
-    title = f"{name}; CRPS is the mean of all steps, over naive's with every step counted alike"
-    table = Table(*columns, title=title, title_justify="left")
-    for fact in facts:
-        decision = f"{fact['decision'] or '-'}{' (unproven)' if fact['unproven'] else ''}"
-        scores = [_number(fact["crps_bp"]), _number(fact["score"], 4)]
-        aliases = " ".join(f"@{alias}" for alias in fact["aliases"])
-        row = [str(fact["version"]), fact["as_of"] or "-", fact["cell"] or "-", *scores]
-        table.add_row(*row, decision, aliases)
-    console = Console(highlight=False, soft_wrap=True)
+    columns = ("version", "as of", "model", "over naive", "days", "decision", "aliases")
+    rows = [
+        [
+            fact["version"],
+            fact["as_of"] or "-",
+            fact["cell"] or "-",
+            _number(fact["score"], 4),
+            fact["n_days"] or "-",
+            f"{fact['decision'] or '-'}{' (unproven)' if fact['unproven'] else ''}",
+            " ".join(f"@{alias}" for alias in fact["aliases"]),
+        ]
+        for fact in facts
+    ]
+    console = open_console()
+    told = "over naive: CRPS over naive's on the version's own last test days, every step alike"
+    console.print(f"{name}; {told}", markup=False)
+    text = ("as of", "model", "decision")
+    table = fit_table(console, columns, rows, drop=("days", "model"), left=text, wraps="aliases")
     console.print(table)
     if held := pin_reason(name):
         console.print(f"Pinned: {held}", markup=False)
@@ -73,16 +80,24 @@ def show_model(
 ) -> None:
     """Show one version: where it comes from, its scores, when it served."""
     client, name = _open(symbol, synthetic)
+    from rich.markup import escape
+
     from tasks.registry.facts import show_facts
 
     facts = show_facts(client, name, version)
     if as_json:
         print(json.dumps(facts, indent=2))
         return
+    from flows.cli.tables import make_table, open_console
+
+    table = make_table("key", "value", wraps="value")
+    table.show_header = False
     for key, value in facts.items():
         lines = value if isinstance(value, list) else [value]
         for i, line in enumerate(lines):
-            print(f"{'' if i else key:16} {_sentence(line) if isinstance(line, dict) else line}")
+            told = _sentence(line) if isinstance(line, dict) else _plain(line)
+            table.add_row("" if i else key, escape(told))
+    open_console().print(table)
 
 
 def promote(
@@ -156,6 +171,10 @@ def _open(symbol: str, synthetic: bool) -> tuple[Any, str]:
 
 def _number(value: float | None, decimals: int = 1) -> str:
     return "-" if value is None else f"{value:.{decimals}f}"
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def _sentence(move: dict[str, Any]) -> str:

@@ -80,15 +80,23 @@ def retrain(
 
 def presets() -> None:
     """List the recipes that --preset knows, and what each sets."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from flows.cli.tables import fit_table, open_console
     from models.config.recipe import PRESETS, REPRODUCTION_LABEL, Recipe
 
-    table = Table("preset", "cell", "what it changes from the default")
+    rows = []
     for name, changes in PRESETS.items():
         recipe = Recipe(preset=name)
-        text = ", ".join(f"{key}={value}" for key, value in changes.items() if key != "cell")
-        label = f"[{REPRODUCTION_LABEL}] " if recipe.reproduction else ""
-        table.add_row(name, recipe.cell, f"{label}{text}".replace("[", r"\["))
-    Console().print(table)
+        shown = {key: value for key, value in changes.items() if key not in ("cell", "training")}
+        shown |= changes.get("training", {})
+        if len(shown.get("features", ())) > 1:
+            shown["features"] = f"{len(shown['features'])} with the weekdays"
+        parts = [f"{REPRODUCTION_LABEL}:"] if shown.pop("reproduction", False) else []
+        parts.append(", ".join(f"{key} {_value(value)}" for key, value in shown.items()))
+        rows.append([name, recipe.cell, " ".join(parts)])
+    console, column = open_console(), "what it changes from the default"
+    names = ["preset", "cell", column]
+    console.print(fit_table(console, names, rows, left=("cell",), wraps=column), markup=False)
+
+
+def _value(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

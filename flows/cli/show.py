@@ -6,21 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.padding import Padding
+
+from flows.cli.tables import fit_table, make_table, open_console
 
 if TYPE_CHECKING:
     from models.reporting.summaries import ForecastSummary, Refused, RetrainSummary, Skipped
 
 # A chart of the bands narrower than this shows nothing.
 LEAST_CHART = 16
-
-
-def make_table(*columns: str) -> Table:
-    """A table without lines; the first column is text, the others are numbers."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i else "left", no_wrap=True)
-    return table
+WIDEST_CHART = 66
 
 
 def print_retrain(
@@ -30,7 +26,7 @@ def print_retrain(
 
     `rows`: see `metrics_table`; `compare`: the address or the command that shows all runs.
     """
-    console = Console(highlight=False)
+    console = open_console()
     labels = ["SYNTHETIC"] if summary.synthetic else []
     title = "; ".join([*labels, f"{summary.symbol} to {summary.as_of}, one day ahead"])
     table = make_table(*rows[0])
@@ -51,7 +47,7 @@ def print_retrain(
     mark = " (unproven)" if summary.decision.unproven else ""
     console.print(f"Decision: {summary.decision.action}{mark}", markup=False)
     for reason in summary.decision.reasons:
-        console.print(f"  - {reason}", markup=False)
+        console.print(Padding(escape(f"- {reason}"), (0, 0, 0, 2)))
     aliases = "".join(f" @{alias}" for alias in summary.aliases)
     # Never broken, since they are copied.
     for name, text in (
@@ -66,25 +62,24 @@ def print_forecast(summary: ForecastSummary) -> None:
     """Print a forecast's table by target date, and what a reader must know about it."""
     from models.wording import price
 
-    console = Console(highlight=False)
+    console = open_console()
     label = "SYNTHETIC; " if summary.synthetic else ""
     title = f"{label}{summary.symbol} from {summary.as_of}, {summary.kind}"
     rows = summary.rows
     bands = [band for band in (50, 90) if f"low_{band}" in rows[0]]
+    below = "" if summary.below_usd is None else f"< {price(summary.below_usd)}"
     columns = ["day", "median", *(f"{band} % band" for band in bands), "up", "±5 %"]
-    if summary.below_usd is not None:
-        columns.append(f"< {price(summary.below_usd)}")
-    table = make_table(*columns)
-    charts = draw_bands(rows, console) if len(bands) == 2 else []
-    if charts:
-        table.add_column("50 % and 90 % band", justify="left", no_wrap=True)
-    for i, row in enumerate(rows):
+    columns += [below] if below else []
+    cells = []
+    for row in rows:
         ends = [f"{price(row[f'low_{band}'])} – {price(row[f'high_{band}'])}" for band in bands]
         chances = [f"{row[key]:.0%}" for key in ("p_up", "p_move_5", "p_below") if key in row]
-        drawn = charts[i : i + 1]
-        table.add_row(str(row["target_date"]), price(row["median"]), *ends, *chances, *drawn)
+        cells.append([row["target_date"], price(row["median"]), *ends, *chances])
+    table = fit_table(console, columns, cells, drop=("±5 %", "up", "50 % band"))
     console.print(f"\n{title}", markup=False)
     console.print(table)
+    for line in draw_bands(rows, console) if len(bands) == 2 else []:
+        console.print(line, markup=False, no_wrap=True)
     console.print(f"By {summary.model} version {summary.version}.", markup=False)
     for text in [*summary.notes, *(f"Alarm: {alarm}" for alarm in summary.alarms)]:
         console.print(text, markup=False)
@@ -98,29 +93,34 @@ def print_forecast(summary: ForecastSummary) -> None:
 
 
 def draw_bands(rows: tuple[Mapping[str, Any], ...], console: Console) -> list[str]:
-    """A line of text a day: the 90 % band thin, the 50 % band thick, the median a bar.
+    """A chart of text: for every day the 90 % band thin, the 50 % band thick, the median a bar.
 
-    All on one scale. Nothing where the output is no terminal, or too narrow.
+    All on one scale, whose ends stand in the last line. Nothing where the output is no terminal,
+    or too narrow.
     """
-    below = 7 if "p_below" in rows[0] else 0
-    width = min(console.width - 62 - below, 40)
+    from models.wording import price
+
+    margin = len(str(rows[0]["target_date"])) + 2
+    width = min(console.width - margin, WIDEST_CHART)
     if not console.is_terminal or width < LEAST_CHART:
         return []
     low = min(row["low_90"] for row in rows)
-    span = max(row["high_90"] for row in rows) - low or 1.0
+    high = max(row["high_90"] for row in rows)
+    span = high - low or 1.0
 
     def at(value: float) -> int:
         return int((value - low) / span * (width - 1) + 0.5)
 
-    lines = []
+    lines = ["", f"{'90 % ── and 50 % ━━ band, median ┃':>{margin + 33}}"]
     for row in rows:
         line = [" "] * width
         for ends, mark in ((("low_90", "high_90"), "─"), (("low_50", "high_50"), "━")):
             first, last = (at(row[end]) for end in ends)
             line[first : last + 1] = [mark] * (last - first + 1)
         line[at(row["median"])] = "┃"
-        lines.append("".join(line))
-    return lines
+        lines.append(f"{row['target_date']}  {''.join(line)}".rstrip())
+    scale = f"{price(low)}{price(high):>{width - len(price(low))}}"
+    return [*lines, " " * margin + scale, ""]
 
 
 def _describe_retrain(started: RetrainSummary | Skipped | Refused) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from rich.console import Console
-from rich.table import Table
-
+from flows.cli.tables import make_table, open_console
 from models.decisions.alarms import Alarm, Facts
 
 
@@ -17,7 +15,8 @@ def print_status(
     alarms: list[Alarm],
 ) -> None:
     """Print the state of the service as a table, and each alarm below it."""
-    table = Table(show_header=False)
+    table = make_table("what", "state", wraps="state")
+    table.show_header = False
     for name, well in facts.servers.items():
         table.add_row(name, f"{'runs' if well else 'does not answer'} {addresses.get(name, '')}")
     if not facts.servers:
@@ -37,7 +36,7 @@ def print_status(
     if facts.disk_bytes is not None:
         table.add_row("disk", f"{facts.disk_bytes / 1e9:,.1f} GB free")
     table.add_row("alarms", str(len(alarms)) if alarms else "none")
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     console.print(table)
     for alarm in alarms:
         console.print(alarm.text, markup=False)

@@ -96,22 +96,21 @@ def tune(
 
 
 def _print_summary(summary: TuneSummary, note: str, recipe: Path, compare: str) -> None:
-    from rich.console import Console
+    from flows.cli.tables import fit_table, open_console
 
-    from flows.cli.show import make_table
-
-    console = Console(highlight=False)
+    console = open_console()
     labels = ["SYNTHETIC"] if summary.synthetic else []
     title = "; ".join([*labels, f"{summary.symbol}, scored {summary.first_day} to"])
     console.print(f"\n{title} {summary.last_day}", markup=False)
     best = sorted((t for t in summary.trials if not t["given_up"]), key=lambda t: t["score"])[:5]
     start = [t for t in summary.trials if t["number"] == 1 and t not in best]
-    table = make_table("setting", *(f"trial {t['number']}" for t in (*best, *start)))
-    table.add_row("CRPS over naive's", *(f"{t['score']:.4f}" for t in (*best, *start)))
+    shown = [*best, *start]
+    names = [f"trial {t['number']}" for t in shown]
+    rows = [["CRPS over naive's", *(f"{t['score']:.4f}" for t in shown)]]
     for key in summary.values:
-        row = [f"{t['values'][key]:.4g}" for t in (*best, *start)]
-        table.add_row(key.rpartition(".")[2], *row)
-    console.print(table)
+        rows.append([key.rpartition(".")[2], *(f"{t['values'][key]:.3g}" for t in shown)])
+    last_first = [name for name in names[:0:-1] if name != "trial 1"]
+    console.print(fit_table(console, ["setting", *names], rows, drop=last_first))
     text = Path(summary.recipe_file).read_text(encoding="utf-8").splitlines()[1].lstrip("# ")
     console.print(f"\n{text}", markup=False)
     if note:

@@ -57,6 +57,11 @@ class TrialRecord(Record):
     pruned: bool
     best: float
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many trials of how many there are."""
+        return self.number, self.n_trials
+
     def __str__(self) -> str:
         folds = "1 fold" if self.n_folds == 1 else f"{self.n_folds} folds"
         given_up = f", given up after {folds}" if self.pruned else ""
