@@ -29,6 +29,7 @@ from models.records import (
     Trained,
     VersionRecord,
 )
+from models.reporting.notes import escape
 from models.scoring.ledger import select_scores
 from models.scoring.promotion import last_origins, score_origins
 from tasks.registry.aliases import pin_reason, settle_history
@@ -110,7 +111,8 @@ def _publish(
     client: MlflowClient, version: VersionRecord, decision: Decision, labels: list[str]
 ) -> None:
     title = f"# {decision.action}{' (unproven)' if decision.unproven else ''}"
-    reasons = "\n".join(f"- {reason}" for reason in decision.reasons)
+    # Prefect shows it as Markdown; the reason of a pin is what somebody wrote.
+    reasons = "\n".join(f"- {escape(reason)}" for reason in decision.reasons)
     text = "\n\n".join([title, *labels, reasons]) + "\n"
     client.log_text(version.run_id, text, "decision.md")
     client.log_dict(version.run_id, decision.model_dump(mode="json"), "decision.json")

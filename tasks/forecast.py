@@ -17,6 +17,7 @@ from models.forecasters.forecaster import Forecaster
 from models.forecasters.frame import Forecast, tabulate_forecast
 from models.naming import model_name
 from models.records import OutlookRecord, SnapshotRecord
+from models.reporting.notes import escape
 from tasks.registry.aliases import find_champion
 from tasks.registry.connection import connect
 from tasks.registry.model_files import load_version
@@ -56,7 +57,7 @@ def forecast_with_champion(
     }
     n_new = record_forecasts(ledger_rows(forecast, snapshot, facts))
     shown = _table_rows(forecast, below_usd)
-    create_table_artifact(shown, key=f"{name}-forecast", description=" ".join(notes))
+    create_table_artifact(shown, key=f"{name}-forecast", description=escape(" ".join(notes)))
     return OutlookRecord(
         model=name,
         version=str(champion.version),

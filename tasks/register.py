@@ -18,6 +18,7 @@ from models.forecasters.forecaster import load_forecaster
 from models.naming import flatten, metric_values, model_name, run_labels
 from models.pyfunc import forecast_table, input_columns, make_signature
 from models.records import ForecasterRecord, SnapshotRecord, Trained, VersionRecord
+from models.reporting.notes import escape
 from models.scoring.holdout import Evaluation
 from tasks.registry.aliases import find_champion
 from tasks.registry.connection import code_version, connect, find_experiment
@@ -111,7 +112,8 @@ def run_tags(config: RetrainConfig, trained: Trained, evaluation: Evaluation) ->
     labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
     tags |= {"label": "; ".join(labels)} if labels else {}
     tags |= {"reason": config.reason} if config.reason else {}
-    note = f"{evaluation.verdict_text}\n\nCandles: {snapshot.source}, {snapshot}."
+    # MLflow shows it as Markdown; a source has the name of a file.
+    note = f"{evaluation.verdict_text}\n\nCandles: {escape(snapshot.source)}, {snapshot}."
     return tags | {"mlflow.note.content": "\n\n".join([*labels, note])}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -17,6 +16,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
+from tests.browser import look_at
 from tests.flows.conftest import QUICK, Run
 from tests.servers import BIN, REPO, environment, free_port, running, wait_for
 
@@ -113,27 +113,15 @@ PROBE = """<script>addEventListener("load", () => document.title = JSON.stringif
 def test_the_report_fits_a_browser_with_all_its_plots(
     sample_run: Run, tmp_path: Path, width: int
 ) -> None:
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        message = "no Chromium: apt-get install chromium"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     page = tmp_path / "report.html"
     page.write_text(Path(sample_run.summary["artifacts"]["report"]).read_text() + PROBE)
-    done = subprocess.run(
-        [
-            browser, "--headless", "--no-sandbox", "--disable-gpu",
-            "--disable-background-networking",
-            f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
-            "--virtual-time-budget=5000", "--dump-dom", page.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    seen = json.loads(re.search("<title>(.*?)</title>", done.stdout)[1])  # type: ignore[index]
+    shown_page = look_at(page.as_uri(), tmp_path / "profile", width)
+    seen = json.loads(re.search("<title>(.*?)</title>", shown_page)[1])  # type: ignore[index]
     # Each chart is there wide and narrow, and one of the two is shown.
     shown = [size for size in seen["charts"] if size]
     assert len(shown) == len(seen["charts"]) / 2 == 4 and min(shown) > 350
     assert seen["overflow"] <= 0
-    assert "SYNTHETIC" in done.stdout
+    assert "SYNTHETIC" in shown_page
 
 
 def test_synthetic_model_has_a_name_of_its_own(sample_run: Run, client: MlflowClient) -> None:
