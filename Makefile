@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: screenshots run test lint check soak bench lock setup up clean
+.PHONY: screenshots run test lint check audit soak bench lock setup up clean
 
 run: $(READY)  ## Retrain: candles of the default exchange, or the synthetic sample, to report
 	@$(BIN)/btc retrain --source auto
@@ -22,6 +22,10 @@ lint: $(READY)  ## Format, lint, types
 
 check: lint  ## Format, lint, types, fast tests
 	$(PYTEST) -m "not server and not slow and not soak"
+
+audit: $(READY)  ## Known holes in what is installed, and in this code
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive flows models tasks 2>/dev/null
+	$(BIN)/python -m tests.audit
 
 soak: $(READY)  ## The long tests: minutes each
 	$(PYTEST) -m soak

@@ -56,7 +56,7 @@ def start_temporary_server() -> Callable[[], None]:
         # A Ctrl-C is for the command, which still has to tell the server how its run ended.
         start_new_session=True,
     )
-    assert process.stdin is not None  # noqa: S101, for mypy: it is a pipe
+    assert process.stdin is not None  # noqa: S101  # nosec B101  # for mypy, it is a pipe
     # Registered before Prefect is imported, so that Prefect's own last words come first.
     atexit.register(process.stdin.close)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
@@ -78,7 +78,8 @@ def start_temporary_server() -> Callable[[], None]:
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=10) as reply:
+        address = f"http://127.0.0.1:{port}/api/health"
+        with urllib.request.urlopen(address, timeout=10) as reply:  # nosec B310  # http, this machine
             return bool(reply.status == 200)
     except (urllib.error.URLError, OSError):
         return False
