@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from models.config.recipe import Recipe
-from models.forecasters.forecaster import fit_forecaster, load_forecaster
+from models.forecasters.fit import fit_forecaster
+from models.forecasters.forecaster import load_forecaster
 from models.learning.prepare import prepare
 from models.learning.splits import serving_split
 from models.records import ForecasterRecord, SnapshotRecord

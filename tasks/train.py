@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.config.recipe import Recipe
-from models.forecasters.forecaster import fit_forecaster
+from models.forecasters.fit import fit_forecaster
 from models.records import ForecasterRecord, WindowsRecord
 from tasks.progress import TrainingProgress
 from tasks.registry.model_files import HOLDOUT

@@ -36,7 +36,8 @@ from models.config.judging import Judging  # noqa: E402
 from models.config.recipe import READS_BOTH_WAYS, Recipe  # noqa: E402
 from models.data.candles import digest_candles  # noqa: E402
 from models.data.sample import make_sample  # noqa: E402
-from models.forecasters.forecaster import Forecaster, fit_forecaster  # noqa: E402
+from models.forecasters.fit import fit_forecaster  # noqa: E402
+from models.forecasters.forecaster import Forecaster  # noqa: E402
 from models.learning.prepare import Prepared  # noqa: E402
 from models.learning.windows import WindowSet  # noqa: E402
 from models.records import CandlesRecord, ScaledRecord, SnapshotRecord  # noqa: E402

@@ -14,14 +14,12 @@ FADE = 0.7
 """What is known today about volatility fades by this factor a day; docs/experiments.md."""
 
 
-def blend_quantiles(network: Floats, regression: Floats, naive: Floats, weight: float) -> Floats:
-    """Average three forecasts, each (n, horizon, n_levels), quantile by quantile.
+def with_naive(both: Floats, naive: Floats) -> Floats:
+    """Average what network and regression say with naive's, (n, horizon, n_levels) each.
 
-    Step h has naive's share n = (1 - 0.7^(h-1)) / 3; of the rest the regression has the share
-    `weight` and the network what is left.
+    Step h has naive's share n = (1 - 0.7^(h-1)) / 3.
     """
-    share = (1 - FADE ** np.arange(network.shape[1])[:, None]) / 3
-    both = weight * regression + (1 - weight) * network
+    share = (1 - FADE ** np.arange(both.shape[1])[:, None]) / 3
     return np.asarray(share * naive + (1 - share) * both)
 
 

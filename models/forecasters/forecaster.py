@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.config.recipe import Chunks, Recipe, Windows
+from models.config.recipe import Chunks, Recipe
 from models.errors import InputError
 from models.forecasters.baselines import naive_quantiles
-from models.forecasters.blend import blend_quantiles, egarch_quantiles
+from models.forecasters.blend import egarch_quantiles, with_naive
 from models.forecasters.frame import Forecast
-from models.forecasters.garch import Garch, fit_garch
-from models.learning.chunks import ChunkData, fit_on_chunks, run_members
+from models.forecasters.garch import Garch
+from models.learning.chunks import run_members
 from models.learning.features import make_features, needed_columns
-from models.learning.network import build_network, get_member_weights, set_member_weights
-from models.learning.prepare import Prepared
+from models.learning.network import build_network, get_member_weights
 from models.learning.scale_regression import (
     ScaleRegression,
-    fit_scale_regression,
     predict_scale,
     predict_scale_regression,
     scale_inputs,
 )
 from models.learning.scaler import Scalers, scalers_from_dict
 from models.learning.splits import naive_first_origin
-from models.learning.student_t import split_outputs, student_t_loss, student_t_quantiles
-from models.learning.windows import WindowSet, first_usable_row, make_windows, return_scale
+from models.learning.student_t import split_outputs, student_t_quantiles
+from models.learning.windows import first_usable_row, make_windows, return_scale
 
 # A log return needs a positive price; a network that learns prices may go below.
 LEAST_PRICE_USD = 0.01
 BATCH = 512
-EGARCH_DAYS = 7300
-"""Returns that EGARCH is fitted on at most, twenty years of them."""
-
-OnEpoch = Callable[[int, dict[str, float]], None]
-Losses = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -71,11 +65,18 @@ class Forecaster:
         own = self.regression.columns if self.regression else ()
         return {"open_time", "close", *own} | needed_columns(self.feature_names)
 
-    def predict(self, candles: pd.DataFrame, origins: range | None = None) -> Forecast:
+    def predict(
+        self,
+        candles: pd.DataFrame,
+        origins: range | None = None,
+        refits: Mapping[int, ScaleRegression] = MappingProxyType({}),
+    ) -> Forecast:
         """Forecast from `origins`, rows of the candle frame; the last row alone if not given.
 
-        Gives quantiles (n, horizon, n_levels) of cumulative log returns, and in USD. An origin's
-        forecast depends on no candle after it. Raises InputError when the history is too short.
+        `refits`: regressions in the place of the forecaster's own, each by the first origin that it
+        is for. Gives quantiles (n, horizon, n_levels) of cumulative log returns, and in USD. An
+        origin's forecast depends on no candle after it. Raises InputError when the history is too
+        short.
         """
         origins = range(len(candles) - 1, len(candles)) if origins is None else origins
         candles = candles.iloc[: origins.stop]
@@ -93,7 +94,7 @@ class Forecaster:
         return Forecast(
             origins=pd.DatetimeIndex(candles["open_time"].iloc[origins.start :]),
             close=close[origins.start :],
-            quantiles=self._quantiles(x, candles, origins),
+            quantiles=self._quantiles(x, candles, origins, refits),
             levels=self.recipe.quantile_levels,
         )
 
@@ -107,39 +108,55 @@ class Forecaster:
         )
 
     def _quantiles(
-        self, x: NDArray[np.float32], candles: pd.DataFrame, origins: range
+        self,
+        x: NDArray[np.float32],
+        candles: pd.DataFrame,
+        origins: range,
+        refits: Mapping[int, ScaleRegression],
     ) -> NDArray[np.float64]:
         """Quantiles (n, horizon, n_levels) from windows x; `candles` are all rows to the last."""
         recipe = self.recipe
         close = candles["close"].to_numpy(dtype=np.float64)
         if self.errors is not None:
-            median = _predict_log_returns(
+            median = predict_log_returns(
                 self.network, recipe, self.scalers, x, close[origins.start :]
             )
             return median[:, :, None] + self.errors
-        scale = np.ones((len(origins), recipe.horizon))
+        parts = [self._mean_quantiles(chunk) for chunk in _chunks(x, BATCH)]
+        network = np.concatenate(parts)
         if recipe.target == "standardized_return":
-            scale = return_scale(close, recipe.horizon)[origins.start :]
-        inputs = np.empty((0, 0))
+            network *= return_scale(close, recipe.horizon)[origins.start :, :, None]
         if self.regression is not None:
             inputs = scale_inputs(candles, self.regression.columns)[origins.start :]
-            if recipe.target == "rescaled_return":
-                scale = predict_scale(self.regression, inputs)
-        parts = [self._mean_quantiles(chunk) for chunk in _chunks(x, BATCH)]
-        quantiles = np.concatenate(parts) * scale[:, :, None]
-        horizon, levels = recipe.horizon, recipe.quantile_levels
+            starts = [0, *(first - origins.start for first in refits), len(origins)]
+            in_force = [self.regression, *refits.values()]
+            for (start, stop), regression in zip(pairwise(starts), in_force, strict=True):
+                rows = slice(start, stop)
+                network[rows] = self._with_regression(regression, network[rows], inputs[rows])
         if not recipe.blend:
-            return quantiles
+            return network
+        if self.garch is None and self.regression is None:
+            raise ValueError("expected a blended forecaster with a regression or EGARCH, got none")
         if self.garch is not None:
             egarch = egarch_quantiles(
-                self.garch, close, origins, horizon=horizon, levels=levels, seed=recipe.seed
-            )
-            return recipe.blend * egarch + (1 - recipe.blend) * quantiles
-        if self.regression is None:
-            raise ValueError("expected a blended forecaster with a regression or EGARCH, got none")
-        regression = predict_scale_regression(self.regression, inputs, levels)
-        naive = naive_quantiles(close, origins, horizon, levels)
-        return blend_quantiles(quantiles, regression, naive, recipe.blend)
+                self.garch, close, origins, horizon=recipe.horizon, levels=recipe.quantile_levels,
+                seed=recipe.seed,
+            )  # fmt: skip
+            return recipe.blend * egarch + (1 - recipe.blend) * network
+        naive = naive_quantiles(close, origins, recipe.horizon, recipe.quantile_levels)
+        return with_naive(network, naive)
+
+    def _with_regression(
+        self, regression: ScaleRegression, network: NDArray[np.float64], inputs: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The network's quantiles (n, horizon, n_levels) in log returns, averaged with its own."""
+        recipe = self.recipe
+        if recipe.target == "rescaled_return":
+            network = network * predict_scale(regression, inputs)[:, :, None]
+        if not recipe.blend:
+            return network
+        own = predict_scale_regression(regression, inputs, recipe.quantile_levels)
+        return recipe.blend * own + (1 - recipe.blend) * network
 
     def _mean_quantiles(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Quantiles (n, horizon, n_levels) of the unscaled target, averaged over members."""
@@ -193,137 +210,7 @@ def load_forecaster(folder: Path) -> Forecaster:
     )
 
 
-def fit_forecaster(
-    prepared: Prepared, on_epoch: OnEpoch = lambda epoch, losses: None
-) -> tuple[Forecaster, Losses]:
-    """Train the recipe on a fold's training part; with `patience` stop by its validation part.
-
-    `on_epoch(epoch, losses)` is called after every epoch, counted from 1. Returns the forecaster
-    and the losses by epoch ('loss', 'val_loss': of the scaled targets, mean squared error with the
-    head 'point', else negative log likelihood). The same arguments give the same weights, bit for
-    bit, on a CPU.
-    """
-    forecasters, losses = fit_forecasters([prepared], on_epoch)
-    return forecasters[0], losses
-
-
-def fit_forecasters(
-    folds: Sequence[Prepared], on_epoch: OnEpoch = lambda epoch, losses: None
-) -> tuple[list[Forecaster], Losses]:
-    """Train one recipe on several folds, see `fit_forecaster`; the losses are the first fold's.
-
-    A recipe that trains on chunks trains all folds as one batched network, see learning/chunks.py.
-    """
-    recipe = folds[0].recipe
-    if isinstance(recipe.training, Chunks):
-        networks, losses = _fit_on_chunks(folds, on_epoch)
-    else:
-        fits = [_fit_on_windows(fold, on_epoch) for fold in folds]
-        networks, losses = [network for network, _ in fits], fits[0][1]
-    return [
-        complete_forecaster(fold, network) for fold, network in zip(folds, networks, strict=True)
-    ], losses
-
-
-def complete_forecaster(prepared: Prepared, network: keras.Model) -> Forecaster:
-    """Fit what a recipe asks for beside its trained `network`: errors, the econometric half."""
-    recipe, history = prepared.recipe, prepared.fold.history
-    garch, regression = None, prepared.regression
-    candles = prepared.candles.iloc[history.start : history.stop]
-    if recipe.blend and recipe.econometric == "egarch":
-        close = candles["close"].to_numpy(dtype=np.float64)
-        garch = fit_garch(np.diff(np.log(close))[-EGARCH_DAYS:], "egarch")
-    elif recipe.blend and regression is None:
-        regression = fit_scale_regression(candles, recipe.horizon)
-    return Forecaster(
-        recipe=recipe,
-        feature_names=prepared.feature_names,
-        scalers=prepared.scalers,
-        network=network,
-        errors=_validation_errors(prepared, network) if recipe.head == "point" else None,
-        garch=garch,
-        regression=regression,
-    )
-
-
-def _fit_on_chunks(
-    folds: Sequence[Prepared], on_epoch: OnEpoch
-) -> tuple[list[keras.Model], Losses]:
-    recipe = folds[0].recipe
-    data = [
-        ChunkData(
-            features=fold.features,
-            targets=fold.targets,
-            train=fold.fold.train,
-            validation=fold.fold.validation or None,
-        )
-        for fold in folds
-    ]
-    weights, losses = fit_on_chunks(recipe, data, on_epoch)
-    networks = []
-    for members in weights:
-        network = build_network(recipe, folds[0].features.shape[1])
-        for member, arrays in enumerate(members):
-            set_member_weights(network, recipe, member, arrays)
-        networks.append(network)
-    return networks, losses
-
-
-def _fit_on_windows(prepared: Prepared, on_epoch: OnEpoch) -> tuple[keras.Model, Losses]:
-    recipe, windows = prepared.recipe, prepared.windows
-    training = recipe.training
-    if not isinstance(training, Windows):
-        raise ValueError(f"expected training on windows, received {training.kind!r}")
-    tf.random.set_seed(recipe.seed)
-    tf.config.experimental.enable_op_determinism()
-    network = build_network(recipe, len(prepared.feature_names))
-    loss = "mse" if recipe.head == "point" else student_t_loss
-    network.compile(keras.optimizers.Adam(training.learning_rate), loss)
-    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: on_epoch(e + 1, logs))]
-    if training.patience:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(patience=training.patience, restore_best_weights=True)
-        )
-    fold = windows.fold
-    history = network.fit(
-        _batches(windows, fold.train, recipe, shuffle=training.shuffle),
-        validation_data=_batches(windows, fold.validation, recipe, shuffle=False),
-        epochs=training.epochs,
-        callbacks=callbacks,
-        shuffle=False,  # the dataset has its own order
-        verbose=0,
-    )
-    return network, {name: [float(v) for v in values] for name, values in history.history.items()}
-
-
-def _validation_errors(prepared: Prepared, network: keras.Model) -> NDArray[np.float64]:
-    """Quantiles (horizon, n_levels) of the validation errors in log returns, median zero."""
-    recipe, windows, scalers = prepared.recipe, prepared.windows, prepared.scalers
-    part = windows.fold.validation
-    origin_close = prepared.close[part.start : part.stop]
-    predicted = _predict_log_returns(network, recipe, scalers, windows.x(part), origin_close)
-    errors = _log_returns(windows.y(part), recipe, scalers, origin_close) - predicted
-    quantiles = np.quantile(errors, recipe.quantile_levels, axis=0).T
-    return quantiles - quantiles[:, [recipe.quantile_levels.index(0.5)]]
-
-
-def _batches(windows: WindowSet, part: range, recipe: Recipe, *, shuffle: bool) -> tf.data.Dataset:
-    """Gather each batch from the array when it is needed, so that windows are never all copied."""
-    features, targets = tf.constant(windows.features), tf.constant(windows.targets)
-    back = tf.range(1 - recipe.lookback, 1)
-
-    def gather(origins: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        x = tf.gather(features, origins[:, None] + back[None, :])
-        return x, tf.gather(targets, origins)
-
-    origins = tf.data.Dataset.range(part.start, part.stop, output_type=tf.int32)
-    if shuffle:
-        origins = origins.shuffle(len(part), seed=recipe.seed, reshuffle_each_iteration=True)
-    batch_size = getattr(recipe.training, "batch_size", BATCH)
-    return origins.batch(batch_size).map(gather).prefetch(2)
-
-
-def _predict_log_returns(
+def predict_log_returns(
     network: keras.Model,
     recipe: Recipe,
     scalers: Scalers,
@@ -332,7 +219,7 @@ def _predict_log_returns(
 ) -> NDArray[np.float64]:
     """Run the network on windows (n, lookback, n_features): log returns (n, horizon)."""
     outputs = [network(chunk, training=False) for chunk in _chunks(x, BATCH)]
-    return _log_returns(np.concatenate(outputs), recipe, scalers, close)
+    return log_returns(np.concatenate(outputs), recipe, scalers, close)
 
 
 def _chunks(x: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
@@ -340,7 +227,7 @@ def _chunks(x: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
         yield np.ascontiguousarray(x[start : start + size])
 
 
-def _log_returns(
+def log_returns(
     scaled: NDArray[np.floating], recipe: Recipe, scalers: Scalers, close: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """From scaled targets (n, horizon) to cumulative log returns from `close` (n,)."""

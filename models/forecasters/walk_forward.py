@@ -6,7 +6,6 @@ The holdout of a retrain is one such fold.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 from models.config.judging import Judging
 from models.config.recipe import Chunks, Recipe
 from models.errors import InputError
-from models.forecasters.forecaster import Forecaster, fit_forecaster, fit_forecasters
+from models.forecasters.fit import fit_forecaster, fit_forecasters
+from models.forecasters.forecaster import Forecaster
 from models.forecasters.frame import make_predictions
 from models.learning.prepare import prepare
-from models.learning.scale_regression import fit_scale_regression
+from models.learning.scale_regression import ScaleRegression, fit_scale_regression
 from models.learning.splits import MIN_SPAN, Span, holdout_split, span_split
 
 FOLDS_A_GROUP = 4
@@ -92,17 +92,13 @@ def _predict_span(
     forecaster: Forecaster, candles: pd.DataFrame, span: Span, regression_days: int
 ) -> NDArray[np.float64]:
     regression = forecaster.regression
-    if regression is None:
-        return forecaster.predict(candles, span.origins).quantiles
-    parts = []
-    for start in range(span.origins.start, span.origins.stop, regression_days):
-        if start > span.origins.start:
-            known = candles.iloc[span.known.start : start + 1]
+    refits: dict[int, ScaleRegression] = {}
+    if regression is not None:
+        for first in range(span.origins.start, span.origins.stop, regression_days)[1:]:
+            known = candles.iloc[span.known.start : first + 1]
             regression = fit_scale_regression(known, forecaster.recipe.horizon, regression)
-        stop = min(start + regression_days, span.origins.stop)
-        current = replace(forecaster, regression=regression)
-        parts.append(current.predict(candles, range(start, stop)).quantiles)
-    return np.concatenate(parts)
+            refits[first] = regression
+    return forecaster.predict(candles, span.origins, refits).quantiles
 
 
 def predict_holdout(recipe: Recipe, candles: pd.DataFrame, judging: Judging) -> pd.DataFrame:

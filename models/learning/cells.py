@@ -53,21 +53,21 @@ def _rnn_step(x: Any, h: Any, c: Any, recurrent: Any, bias: Any) -> tuple[Any, A
 
 def _lstm_step(x: Any, h: Any, c: Any, recurrent: Any, bias: Any) -> tuple[Any, Any]:
     """Hochreiter and Schmidhuber (1997), forget gate of Gers (2000); gates i, f, c, o."""
-    units = h.shape[-1]
     z = x + tf.matmul(h, recurrent)  # (members, n, 4 units)
-    gates = tf.sigmoid(z)
-    candidate = tf.tanh(z[..., 2 * units : 3 * units])  # (members, n, units)
-    c = gates[..., units : 2 * units] * c + gates[..., :units] * candidate
-    return gates[..., 3 * units :] * tf.tanh(c), c
+    enter, keep, candidate, leave = tf.split(z, 4, axis=-1)  # (members, n, units) each
+    c = tf.sigmoid(keep) * c + tf.sigmoid(enter) * tf.tanh(candidate)
+    return tf.sigmoid(leave) * tf.tanh(c), c
 
 
 def _gru_step(x: Any, h: Any, c: Any, recurrent: Any, bias: Any) -> tuple[Any, Any]:
     """Cho (2014), reset after the product as in cuDNN; gates z, r, h."""
     units = h.shape[-1]
     inner = tf.matmul(h, recurrent) + bias[:, 1:]  # (members, n, 3 units)
-    gates = tf.sigmoid(x[..., : 2 * units] + inner[..., : 2 * units])
-    update, reset = gates[..., :units], gates[..., units:]  # (members, n, units) each
-    candidate = tf.tanh(x[..., 2 * units :] + reset * inner[..., 2 * units :])
+    # Split rather than sliced, since a slice's gradient is a whole array of zeros around it.
+    x_gates, x_candidate = tf.split(x, [2 * units, units], axis=-1)
+    inner_gates, inner_candidate = tf.split(inner, [2 * units, units], axis=-1)
+    update, reset = tf.split(tf.sigmoid(x_gates + inner_gates), 2, axis=-1)
+    candidate = tf.tanh(x_candidate + reset * inner_candidate)
     return candidate + update * (h - candidate), c
 
 

@@ -18,7 +18,8 @@ from models.config.recipe import READS_BOTH_WAYS, Target
 from models.data.sample import make_sample
 from models.errors import InputError
 from models.forecasters.baselines import naive_quantiles
-from models.forecasters.forecaster import complete_forecaster, load_forecaster
+from models.forecasters.fit import complete_forecaster
+from models.forecasters.forecaster import load_forecaster
 from models.learning.scale_regression import predict_scale_regression, scale_inputs
 from models.learning.windows import make_windows
 
@@ -152,7 +153,7 @@ import datetime as dt, hashlib, sys
 from models.config.judging import Judging
 from models.config.recipe import Recipe
 from models.data.sample import make_sample
-from models.forecasters.forecaster import fit_forecaster
+from models.forecasters.fit import fit_forecaster
 from models.learning.prepare import prepare
 from models.learning.splits import holdout_split
 candles = make_sample(dt.date(2024, 12, 31), n_days=400)
@@ -190,7 +191,7 @@ def test_two_processes_predict_the_same_to_the_last_bit():
 def test_egarch_is_fitted_on_the_newest_twenty_years_at_most(fitted, tiny_recipe, monkeypatch):
     stages, _ = fitted("gru", "standardized_return")
     seen = []
-    module = "models.forecasters.forecaster"
+    module = "models.forecasters.fit"
     monkeypatch.setattr(f"{module}.EGARCH_DAYS", 100)
     monkeypatch.setattr(f"{module}.fit_garch", lambda returns, kind: seen.append(len(returns)))
     network = fitted("gru", "standardized_return")[1].network

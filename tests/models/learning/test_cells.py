@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from models.config.recipe import PRESETS, READS_BOTH_WAYS, Chunks, Recipe
-from models.forecasters.forecaster import fit_forecaster, load_forecaster
+from models.forecasters.fit import fit_forecaster
+from models.forecasters.forecaster import load_forecaster
 from models.learning.cells import CELLS, Cell, run_layer
 from models.learning.prepare import prepare
 from models.learning.splits import serving_split

@@ -9,7 +9,7 @@ import pytest
 from models.config.judging import Judging
 from models.config.recipe import Recipe
 from models.data.sample import Variant, make_sample
-from models.forecasters.forecaster import fit_forecaster
+from models.forecasters.fit import fit_forecaster
 from models.learning.prepare import prepare
 from models.learning.splits import holdout_split
 from models.scoring.holdout import score_holdout
