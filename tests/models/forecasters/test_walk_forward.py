@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +14,7 @@ from models.config.recipe import READS_BOTH_WAYS, Recipe
 from models.data.sample import make_sample
 from models.errors import InputError
 from models.forecasters.baselines import Question, predict_baseline
+from models.forecasters.fit import fit_forecaster
 from models.forecasters.frame import make_predictions
 from models.forecasters.walk_forward import (
     FOLDS_A_GROUP,
@@ -20,6 +22,9 @@ from models.forecasters.walk_forward import (
     make_spans,
     predict_group,
 )
+from models.learning.prepare import prepare
+from models.learning.scale_regression import fit_scale_regression
+from models.learning.splits import span_split
 from models.scoring.backtest import LEVELS
 from models.scoring.metrics import with_crps
 from models.scoring.significance import diebold_mariano
@@ -65,6 +70,21 @@ def test_groups_hold_four_folds_or_one():
     assert [span for group in groups for span in group] == spans
 
 
+def test_a_regression_fitted_again_forecasts_as_a_forecaster_that_holds_it(candles):
+    recipe = tiny(epochs=1)
+    (span,) = make_spans(range(330, 342), refit_days=12, rolling_days=None)
+    forecaster, _ = fit_forecaster(prepare(recipe, candles[:342], span_split(recipe, span)))
+    first, again = 336, fit_scale_regression(candles[:337], 3, forecaster.regression)
+    together = predict_group(recipe, candles, [span], 6)
+    holds = replace(forecaster, regression=again)
+    apart = [
+        forecaster.predict(candles[:first], range(330, first)).quantiles,
+        holds.predict(candles[:342], range(first, 342)).quantiles,
+    ]
+    np.testing.assert_allclose(together, np.concatenate(apart), rtol=0, atol=1e-7)
+    assert np.abs(holds.predict(candles[:336]).quantiles - apart[0][-1]).max() > 1e-6
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", tuple(READS_BOTH_WAYS))
 def test_no_recipe_knows_a_later_candle(candles, cell):
@@ -77,7 +97,7 @@ def test_no_recipe_knows_a_later_candle(candles, cell):
         factors = np.linspace(2, 9, len(candles) - cut - 1)[:, None]
         changed.loc[cut + 1 :, prices] = changed.loc[cut + 1 :, prices].to_numpy() * factors
         before, after = (
-            np.concatenate([predict_group(recipe, frame, g) for g in group_spans(recipe, spans)])
+            np.concatenate([predict_group(recipe, frame, g, 4) for g in group_spans(recipe, spans)])
             for frame in (candles, changed)
         )
         assert before.shape == (20, 3, 5)
