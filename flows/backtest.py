@@ -6,6 +6,7 @@ from prefect import flow, get_run_logger
 from prefect.futures import as_completed
 from prefect.runtime import flow_run
 
+from flows.run_names import name_backtest
 from models.config.flows import BacktestConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
 from models.records import FoldRecord, PlanRecord, seconds_by_model, seconds_by_stage
@@ -22,7 +23,7 @@ from tasks.storage.home import check_home
 from tasks.validate import validate
 
 
-@flow(name="backtest", flow_run_name="backtest-{config.source}")
+@flow(name="backtest", flow_run_name=name_backtest)
 def backtest(config: BacktestConfig = BacktestConfig()) -> BacktestSummary:  # noqa: B008
     """Forecast every day of a stretch as if it were live, and return the summary of the scores."""
     check_home()

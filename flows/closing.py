@@ -6,12 +6,19 @@ import datetime as dt
 from typing import Any, TypeVar
 
 from prefect.client.schemas.objects import State
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 
 from models.config.flows import RetrainConfig
 from models.errors import NoForecastError
-from models.records import SnapshotRecord
-from models.reporting.summaries import ForecastSummary, Refused, Summary, summarize_forecast
+from models.records import ForecastRequest, SnapshotRecord
+from models.reporting.notes import say_nothing_to_train
+from models.reporting.summaries import (
+    ForecastSummary,
+    Refused,
+    RetrainSummary,
+    Summary,
+    summarize_forecast,
+)
 from tasks.forecast import forecast_with_champion
 from tasks.score import score
 
@@ -26,25 +33,27 @@ def forecast_and_score(
     snapped: SnapshotRecord,
     newest_closed: dt.date,
     now: dt.datetime,
-    below_usd: float | None = None,
-    trouble: str = "",
+    request: ForecastRequest,
 ) -> ForecastSummary | Refused:
     """Forecast the next days with the champion, and score what was forecast before."""
     try:
-        outlook = forecast_with_champion(config, snapped, newest_closed, now, below_usd, trouble)
+        outlook = forecast_with_champion(config, snapped, newest_closed, now, request)
     except NoForecastError as refusal:
         return Refused(refused=str(refusal))
     scored = score(config, snapped, outlook, now)
-    return summarize_forecast(outlook, scored, config.symbol, snapped.synthetic, below_usd)
+    return summarize_forecast(outlook, scored, config.symbol, snapped.synthetic, request.below_usd)
 
 
 def end_day(summary: S, forecast: ForecastSummary | Refused) -> S | State[S]:
     """The summary, as a failed state of its own name where the day has no forecast.
 
-    So that it is not green in Prefect, and an automation can look for the name.
+    So that it is not green in Prefect, and an automation can look for the name. A retrain that was
+    done before says so.
     """
     if isinstance(forecast, Refused):
         return Failed(name=NO_FORECAST, message=forecast.refused, data=summary)
+    if isinstance(summary, RetrainSummary) and summary.done_before:
+        return Completed(message=say_nothing_to_train(summary), data=summary)
     return summary
 
 

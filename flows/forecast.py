@@ -10,11 +10,12 @@ from prefect.client.schemas.objects import State
 
 from flows.closing import end_day, forecast_and_score, summary_of
 from flows.retrain import retrain
+from flows.run_names import name_forecast
 from flows.symbols import run_each
 from models.config.flows import RetrainConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
 from models.errors import InputError, ServiceError, SourceError
-from models.records import SnapshotRecord
+from models.records import ForecastRequest, SnapshotRecord
 from models.reporting.summaries import (
     ForecastSummary,
     Refused,
@@ -32,7 +33,7 @@ from tasks.turns import alive, find_later_run, read_clock, take_turn
 from tasks.validate import validate
 
 
-@flow(name="forecast", flow_run_name="forecast-{config.subject}-{config.source}")
+@flow(name="forecast", flow_run_name=name_forecast)
 def forecast(
     config: RetrainConfig = RetrainConfig(),  # noqa: B008
     below_usd: float | None = None,
@@ -57,7 +58,8 @@ def forecast(
         if not mine:
             return Skipped(skipped=f"a retrain of {config.symbol} is at work, and will forecast")
         snapped, trouble = take_candles(config, as_of, newest_closed)
-        summary = forecast_and_score(config, snapped, newest_closed, now, below_usd, trouble)
+        request = ForecastRequest(below_usd=below_usd, trouble=trouble)
+        summary = forecast_and_score(config, snapped, newest_closed, now, request)
         page(snapped, summary, config.watch)
     if isinstance(summary, Refused):
         return end_day(summary, summary)

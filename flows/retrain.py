@@ -9,12 +9,14 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.closing import end_day, forecast_and_score
+from flows.run_names import name_retrain
 from flows.symbols import run_each
 from models.config.flows import RetrainConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
 from models.records import (
     CandlesRecord,
     CheckedRecord,
+    ForecastRequest,
     SnapshotRecord,
     Trained,
     seconds_by_stage,
@@ -37,6 +39,7 @@ from tasks.promote import promote
 from tasks.recall import recall
 from tasks.refit import refit
 from tasks.register import register
+from tasks.registry.runs import ended
 from tasks.report import report
 from tasks.rival import rival
 from tasks.scale import scale
@@ -48,7 +51,7 @@ from tasks.validate import validate
 from tasks.window import window
 
 
-@flow(name="retrain", flow_run_name="retrain-{config.subject}-{config.source}-{config.recipe.cell}")
+@flow(name="retrain", flow_run_name=name_retrain)
 def retrain(
     config: RetrainConfig = RetrainConfig(),  # noqa: B008
 ) -> RetrainSummary | Skipped | SymbolsSummary | State[Any]:
@@ -76,12 +79,14 @@ def retrain(
             checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
             snapped = snapshot(candles, checked, config.symbol)
             recalled = recall(config, snapped)
-            summary = recalled.summary or make_version(
-                config, candles, checked, snapped, recalled, now
-            )
-        forecast = forecast_and_score(config, snapped, newest_closed, now)
-        summary = with_forecast(summary, forecast)
-        published = page(snapped, forecast, config.watch, summary)
+            with ended(recalled.run_id):
+                summary = recalled.summary or make_version(
+                    config, candles, checked, snapped, recalled, now
+                )
+                request = ForecastRequest(made=summary.model_version)
+                forecast = forecast_and_score(config, snapped, newest_closed, now, request)
+                summary = with_forecast(summary, forecast)
+                published = page(snapped, forecast, config.watch, summary)
     return end_day(add_seconds(summary, page=published.seconds), forecast)
 
 
@@ -95,7 +100,7 @@ def make_version(
 ) -> RetrainSummary:
     """The stages that make a model version of a snapshot; the champion's alias moves last."""
     trained = fit_models(config, candles, checked, snapped)
-    version = register(config, trained)
+    version = register(config, trained, recalled.run_id)
     known = rival(config, snapped, trained.evaluated, version)
     decided = decide_on(config, trained, version, known)
     seconds = seconds_by_stage(

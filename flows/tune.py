@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.run_names import name_tune
 from models.config.flows import TuneConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
 from models.naming import model_name
@@ -22,7 +23,7 @@ from tasks.validate import validate
 from tasks.winner import winner
 
 
-@flow(name="tune", flow_run_name="tune {config.symbol} {config.recipe.cell}")
+@flow(name="tune", flow_run_name=name_tune)
 def tune(config: TuneConfig = TuneConfig()) -> TuneSummary | Skipped:  # noqa: B008
     """Try recipes on days before the first test day, and return the summary with the best one.
 

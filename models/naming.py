@@ -1,16 +1,12 @@
-"""Names in MLflow: experiment, registered model, metrics, params."""
+"""Names in MLflow: experiment, registered model, labels."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
 
-from models.config.data import SYMBOL, SYMBOL_LENGTH
+from models.config.data import SYMBOL, SYMBOL_LENGTH, USUAL_SYMBOL
 from models.config.recipe import REPRODUCTION_LABEL
 from models.errors import InputError
-
-if TYPE_CHECKING:
-    from models.scoring.holdout import Evaluation
 
 
 def model_name(symbol: str, synthetic: bool) -> str:
@@ -34,32 +30,7 @@ def run_labels(synthetic: bool, reproduction: bool) -> list[str]:
     return labels + ([REPRODUCTION_LABEL] if reproduction else [])
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested dictionaries to dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        path = f"{prefix}{key}"
-        flat |= flatten(value, f"{path}.") if isinstance(value, dict) else {path: value}
-    return flat
-
-
-def metric_values(evaluation: Evaluation) -> dict[str, float]:
-    """Metrics under their stable names; those that are not defined are left out.
-
-    The network's are `test_…`, naive's `naive_…`, then `skill_…` and `echo_…`. They are about the
-    next day; further days carry a suffix, as in `test_rmse_usd_step7`.
-    """
-    prefixes = {evaluation.model: "test", evaluation.reference: evaluation.reference}
-    named: dict[str, Any] = {}
-    for model, steps in evaluation.metrics.items():
-        for step, scores in steps.items():
-            named |= {f"{prefixes[model]}_{key}{_suffix(step)}": v for key, v in scores.items()}
-    for step, scores in evaluation.skill.items():
-        named |= {f"{key}{_suffix(step)}": value for key, value in scores.items()}
-    named["echo_correlation_today"] = evaluation.echo.correlation_today
-    named["echo_correlation_yesterday"] = evaluation.echo.correlation_yesterday
-    return {key: float(value) for key, value in named.items() if value is not None}
-
-
-def _suffix(step: str) -> str:
-    return "" if step == "1" else f"_step{step}"
+def name_flow_run(flow: str, day: object, symbol: str, model: str = "") -> str:
+    """A flow run's name; the symbol is told where it is not the usual one."""
+    told = "" if symbol == USUAL_SYMBOL else symbol
+    return " ".join(part for part in (flow, str(day), told, model) if part)

@@ -208,6 +208,20 @@ class DecisionRecord(Record):
         return str(self.decision)
 
 
+class ForecastRequest(BaseModel):
+    """What a forecast is asked beside the configuration.
+
+    below_usd: the price whose chance to be fallen below is told. trouble: why there are no newer
+    candles. made: the version that this run has just made; it forecasts where the champion has seen
+    later days.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    below_usd: float | None = None
+    trouble: str = ""
+    made: str = ""
+
+
 class OutlookRecord(Record):
     """A forecast as it was stored: a row a target date, and what a reader must know."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 
 import numpy as np
 import pandas as pd
@@ -30,12 +29,21 @@ from models.records import (
     VersionRecord,
 )
 from models.reporting.notes import escape
+from models.reporting.runs import decision_metrics, describe_version, name_run
+from models.scoring.holdout import Evaluation
 from models.scoring.ledger import select_scores
 from models.scoring.promotion import last_origins, score_origins
 from tasks.registry.aliases import pin_reason, settle_history
 from tasks.registry.connection import connect
 from tasks.registry.model_files import load_version
-from tasks.registry.versions import find_version, read_decision, read_recipe
+from tasks.registry.runs import log_points
+from tasks.registry.versions import (
+    DECISION,
+    find_version,
+    read_decision,
+    read_recipe,
+    say_decision,
+)
 from tasks.stage import stage
 from tasks.storage.files import read_frame
 from tasks.storage.ledger import read_ledger
@@ -67,12 +75,20 @@ def decide_on(
         champion = _read_champion(client, registered.name, rival, naive)
         pinned = pin_reason(registered.name)
         decision = decide(challenger, champion, config.promotion, pinned)
-        facts = json.dumps(challenger.model_dump(mode="json"))
-        for key, value in (("scores", facts), ("decision", decision.model_dump_json())):
-            client.set_model_version_tag(registered.name, registered.version, key, value)
-    labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
-    _publish(client, version, decision, labels)
+        log_points(client, version.run_id, decision_metrics(challenger, decision))
+        client.log_dict(version.run_id, challenger.model_dump(mode="json"), "scores.json")
+        _keep(client, version, decision)
+    _publish(client, config, trained, version, decision)
     return DecisionRecord(decision=decision)
+
+
+def _keep(client: MlflowClient, version: VersionRecord, decision: Decision) -> None:
+    """Keep the decision with the run, whole before the version's tag says that there is one."""
+    client.log_dict(version.run_id, decision.model_dump(mode="json"), DECISION)
+    client.set_tag(version.run_id, "reasons", "\n".join(decision.reasons))
+    client.set_tag(version.run_id, "decision", say_decision(decision))
+    name, number = version.registered_model, version.version
+    client.set_model_version_tag(name, number, "decision", say_decision(decision))
 
 
 def _read_champion(
@@ -108,13 +124,25 @@ def _same_after_loading(
 
 
 def _publish(
-    client: MlflowClient, version: VersionRecord, decision: Decision, labels: list[str]
+    client: MlflowClient,
+    config: RetrainConfig,
+    trained: Trained,
+    version: VersionRecord,
+    decision: Decision,
 ) -> None:
+    """Name the run by its result, describe the version, and show the decision in Prefect."""
+    snapshot, recipe = trained.snapshot, config.recipe
+    evaluation = Evaluation.model_validate_json(trained.evaluated.evaluation_path.read_text())
+    labels = run_labels(snapshot.synthetic, recipe.reproduction)
+    skill = evaluation.skill["1"]["skill_crps"]
+    named = name_run(snapshot.as_of, recipe.name, labels, skill, decision)
+    client.update_run(version.run_id, name=named)
+    body = [*labels, evaluation.verdict_text, f"Candles: {escape(snapshot.source)}, {snapshot}."]
+    body += [f"Why this retrain: {escape(config.reason)}"] if config.reason else []
+    described = describe_version(decision, "\n\n".join(body))
+    client.update_model_version(version.registered_model, version.version, described)
     title = f"# {decision.action}{' (unproven)' if decision.unproven else ''}"
     # Prefect shows it as Markdown; the reason of a pin is what somebody wrote.
     reasons = "\n".join(f"- {escape(reason)}" for reason in decision.reasons)
     text = "\n\n".join([title, *labels, reasons]) + "\n"
-    client.log_text(version.run_id, text, "decision.md")
-    client.log_dict(version.run_id, decision.model_dump(mode="json"), "decision.json")
-    client.set_tag(version.run_id, "decision", decision.action)
     create_markdown_artifact(text, key=f"{version.registered_model}-decision")

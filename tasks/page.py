@@ -21,9 +21,16 @@ from models.records import PageRecord, SnapshotRecord
 from models.reporting.day_page import Day, describe_day, list_days
 from models.reporting.notes import write_day_note
 from models.reporting.render import render_chart, render_page
+from models.reporting.runs import describe_run
 from models.reporting.summaries import ForecastSummary, Refused, RetrainSummary
 from tasks.registry.aliases import find_champion, read_history
-from tasks.registry.connection import connect, prefect_run_address, run_address
+from tasks.registry.connection import (
+    artifact_address,
+    connect,
+    prefect_run_address,
+    run_address,
+)
+from tasks.registry.runs import log_points
 from tasks.registry.versions import find_version, read_decision
 from tasks.stage import stage
 from tasks.storage.files import read_frame, write_text
@@ -52,8 +59,11 @@ def page(
     kept |= {"version": day.version, "badges": [word for word, _ in facts["badges"]]}
     write_text(json.dumps(kept, indent=2), path.with_suffix(".json"))
     write_index(day)
-    if version is not None:
-        _log_to_mlflow(str(version.run_id), path, facts)
+    run_id = made.run_id if made else str(version.run_id) if version else ""
+    if run_id:
+        _log_to_mlflow(run_id, path, facts)
+    if made is not None:
+        _describe_run(made, path, facts)
     create_markdown_artifact(write_day_note(facts, str(path)), key=f"{name}-report")
     return PageRecord(path=path, headline=facts["headline"])
 
@@ -89,7 +99,7 @@ def gather_day(
         predictions=predictions,
         made=made,
         seconds=(made or forecast).seconds,
-        links=_links(version),
+        links=_links(made.run_id if made else str(version.run_id) if version else ""),
         **told,
     )
 
@@ -151,9 +161,23 @@ def _log_to_mlflow(run_id: str, path: Path, facts: dict[str, Any]) -> None:
         client.log_text(run_id, render_chart(facts["fan"]), f"pages/{path.stem}-fan.svg")
 
 
-def _links(version: ModelVersion | None) -> tuple[tuple[str, str], ...]:
+def _describe_run(made: RetrainSummary, path: Path, facts: dict[str, Any]) -> None:
+    """Say in the run's description what came of it, and keep the seconds of its stages."""
+    client = connect()
+    page, fan = (f"pages/{path.name}", f"pages/{path.stem}-fan.svg")
+    links = {"Page of the day": artifact_address(made.run_id, page)}
+    if address := prefect_run_address():
+        links["Run in Prefect"] = address
+    shown = artifact_address(made.run_id, fan) if facts["fan"] is not None else ""
+    client.set_tag(made.run_id, "mlflow.note.content", describe_run(made, shown, links))
+    if not made.done_before:
+        points = [(f"seconds/{name}", round(value, 2), 0) for name, value in made.seconds.items()]
+        log_points(client, made.run_id, points)
+
+
+def _links(run_id: str) -> tuple[tuple[str, str], ...]:
     found = []
-    if version is not None and (address := run_address(connect(), str(version.run_id))):
+    if run_id and (address := run_address(connect(), run_id)):
         found.append(("Run in MLflow", address))
     if address := prefect_run_address():
         found.append(("Run in Prefect", address))

@@ -9,7 +9,7 @@ from models.learning.prepare import prepare
 from models.learning.splits import serving_split
 from models.records import ForecasterRecord, SnapshotRecord
 from tasks.progress import TrainingProgress
-from tasks.registry.model_files import SERVING
+from tasks.registry.versions import SERVING
 from tasks.stage import stage
 from tasks.storage.files import whole_folder
 from tasks.storage.snapshots import read_candles

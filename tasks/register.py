@@ -1,8 +1,9 @@
-"""Register: one MLflow run and one model version a retrain."""
+"""Register: one model version a retrain, and what its MLflow run holds of the training."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,22 +11,22 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import from_pandas
 from mlflow.data.sources import LocalArtifactDatasetSource  # type: ignore[attr-defined]
-from mlflow.entities import Metric, Param
 
 import models
 from models.config.flows import RetrainConfig
 from models.forecasters.forecaster import load_forecaster
-from models.naming import flatten, metric_values, model_name, run_labels
+from models.naming import model_name
 from models.pyfunc import forecast_table, input_columns, make_signature
-from models.records import ForecasterRecord, SnapshotRecord, Trained, VersionRecord
-from models.reporting.notes import escape
+from models.records import SnapshotRecord, Trained, VersionRecord
+from models.reporting.runs import describe_model, loss_metrics, retrain_metrics
 from models.scoring.holdout import Evaluation
 from tasks.registry.aliases import find_champion
-from tasks.registry.connection import code_version, connect, find_experiment
-from tasks.registry.model_files import HOLDOUT, SERVING, digest_model
-from tasks.registry.versions import find_by_key, retrain_key
-from tasks.registry.views import CELLS, DIARY, set_views
+from tasks.registry.connection import connect
+from tasks.registry.model_files import digest_model
+from tasks.registry.runs import log_points
+from tasks.registry.versions import HOLDOUT, SERVING, find_by_key, retrain_key
 from tasks.stage import stage
+from tasks.storage.files import read_frame
 from tasks.storage.snapshots import read_candles
 
 # What models/ imports when it serves.
@@ -42,11 +43,10 @@ SERVING_PACKAGES = (
 
 
 @stage("register", retries=3)
-def register(config: RetrainConfig, trained: Trained) -> VersionRecord:
-    """Log the run with the holdout's losses and scores, and register serving model and holdout.
+def register(config: RetrainConfig, trained: Trained, run_id: str) -> VersionRecord:
+    """Register serving model and holdout, and log the holdout's scores, losses and candles.
 
-    The run stays open for the report's plots. A failure marks it FAILED. What the same retrain
-    registered before, cut off later, is found again; what it left half is deleted.
+    What the same retrain registered before, cut off later, is found again.
     """
     client, snapshot = connect(), trained.snapshot
     name = model_name(config.symbol, snapshot.synthetic)
@@ -54,25 +54,20 @@ def register(config: RetrainConfig, trained: Trained) -> VersionRecord:
     existing = find_by_key(client, name, key)
     if existing is not None:
         return _as_record(name, key, str(existing.run_id), str(existing.version))
-    _delete_halves(client, name, key)
     evaluation = Evaluation.model_validate_json(trained.evaluated.evaluation_path.read_text())
     champion = find_champion(client, name)
-    tags = run_tags(config, trained, evaluation) | {
-        "retrain_key": key,
-        "parent": "none" if champion is None else str(champion.version),
-    }
-    labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
-    title = " ".join([tags["as_of"], config.recipe.name, *labels])
-    experiment = find_experiment(client, name)
-    set_views(client, experiment, DIARY, CELLS)
-    run_id = client.create_run(experiment, run_name=title, tags=tags).info.run_id
-    try:
-        _log_values(client, run_id, config, trained.holdout, evaluation)
-        _log_dataset(run_id, snapshot)
-        number = _register_version(client, run_id, name, trained, tags)
-    except BaseException:
-        client.set_terminated(run_id, "FAILED")
-        raise
+    client.set_tag(run_id, "verdict", evaluation.verdict)
+    client.set_tag(run_id, "parent", "none" if champion is None else str(champion.version))
+    # What a try before this one left half.
+    experiment = client.get_run(run_id).info.experiment_id
+    for half in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
+        client.delete_logged_model(half.model_id)
+    dataset = _log_dataset(run_id, snapshot)
+    model_uri, model_id = _log_model(run_id, config, trained)
+    points = retrain_metrics(evaluation, read_frame(trained.evaluated.predictions_path))
+    log_points(client, run_id, points, model_id, dataset)
+    log_points(client, run_id, loss_metrics(trained.holdout.losses), model_id)
+    number = _register_version(client, config, snapshot, (run_id, model_uri, model_id))
     return _as_record(name, key, run_id, number)
 
 
@@ -82,78 +77,25 @@ def _as_record(name: str, key: str, run_id: str, number: str) -> VersionRecord:
     )
 
 
-def _delete_halves(client: MlflowClient, name: str, key: str) -> None:
-    """Delete the runs of the same retrain that ended before there was a version."""
-    experiment = find_experiment(client, name)
-    for run in client.search_runs([experiment], f"tags.retrain_key = '{key}'"):
-        half = client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'")
-        for model in half:
-            client.delete_logged_model(model.model_id)
-        client.delete_run(run.info.run_id)
+def _log_dataset(run_id: str, snapshot: SnapshotRecord) -> tuple[str, str]:
+    """Log what the run learned from, once; returns its name and digest.
 
-
-def run_tags(config: RetrainConfig, trained: Trained, evaluation: Evaluation) -> dict[str, str]:
-    """Tags of the run and of the version."""
-    snapshot, checked = trained.snapshot, trained.checked
-    tags = {
-        "recipe": config.recipe.model_dump_json(),
-        "seed": str(config.recipe.seed),
-        "symbol": config.symbol,
-        "as_of": snapshot.as_of.isoformat(),
-        "cell": config.recipe.cell,
-        "preset": config.recipe.preset,
-        "source": snapshot.source,
-        "snapshot_sha256": snapshot.sha256,
-        "verdict": evaluation.verdict,
-        "code_version": code_version(),
-        "repairs": "; ".join(checked.repairs) or "none",
-        "findings": "; ".join(found.message for found in checked.findings) or "none",
-    }
-    labels = run_labels(snapshot.synthetic, config.recipe.reproduction)
-    tags |= {"label": "; ".join(labels)} if labels else {}
-    tags |= {"reason": config.reason} if config.reason else {}
-    # MLflow shows it as Markdown; a source has the name of a file.
-    note = f"{evaluation.verdict_text}\n\nCandles: {escape(snapshot.source)}, {snapshot}."
-    return tags | {"mlflow.note.content": "\n\n".join([*labels, note])}
-
-
-def _log_values(
-    client: MlflowClient,
-    run_id: str,
-    config: RetrainConfig,
-    forecaster: ForecasterRecord,
-    evaluation: Evaluation,
-) -> None:
-    now = int(1000 * time.time())
-    metrics = [Metric(key, value, now, 0) for key, value in metric_values(evaluation).items()]
-    for key, values in forecaster.losses.items():
-        metrics += [Metric(key, value, now, epoch) for epoch, value in enumerate(values, 1)]
-    params = flatten(config.model_dump(mode="json"))
-    client.log_batch(
-        run_id, metrics=metrics, params=[Param(key, str(value)) for key, value in params.items()]
-    )
-
-
-def _log_dataset(run_id: str, snapshot: SnapshotRecord) -> None:
-    """Log what the run learned from; MLflow's digest has 36 characters, the tag the whole hash."""
+    MLflow's digest has 36 characters, the tag the whole hash.
+    """
+    name = f"{snapshot.symbol} {snapshot.first_day} to {snapshot.as_of}"
     dataset = from_pandas(
         read_candles(snapshot),
         source=LocalArtifactDatasetSource(snapshot.candles_path.as_uri()),
-        name=f"{snapshot.symbol} {snapshot.first_day} to {snapshot.as_of}",
+        name=name,
         digest=snapshot.sha256[:36],
     )
-    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+    with _resumed(run_id):
         mlflow.log_input(dataset, context="training", tags={"sha256": snapshot.sha256})
+    return name, snapshot.sha256[:36]
 
 
-def _register_version(
-    client: MlflowClient,
-    run_id: str,
-    name: str,
-    trained: Trained,
-    tags: dict[str, str],
-) -> str:
-    """Log the model with all it needs to load elsewhere, and register it; returns the version."""
+def _log_model(run_id: str, config: RetrainConfig, trained: Trained) -> tuple[str, str]:
+    """Log the model with all that it needs to load elsewhere; returns its address and id."""
     folders = {SERVING: trained.serving.folder, HOLDOUT: trained.holdout.folder}
     loaded = load_forecaster(folders[SERVING])
     n_rows = loaded.first_origin(trained.scaled.first_row) + 1
@@ -161,9 +103,9 @@ def _register_version(
     output = forecast_table(loaded, candles)
     example = candles[list(input_columns(loaded.columns))].reset_index(drop=True)
     package = Path(models.__file__).parent
-    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+    with _resumed(run_id):
         info = mlflow.pyfunc.log_model(
-            name="forecaster",
+            name=f"{trained.snapshot.as_of} {config.recipe.name}",
             python_model=str(package / "pyfunc.py"),
             artifacts={part: str(folder) for part, folder in folders.items()},
             code_paths=[str(package)],
@@ -171,16 +113,43 @@ def _register_version(
             input_example=example.assign(open_time=example["open_time"].dt.tz_localize(None)),
             pip_requirements=[f"{package}=={version(package)}" for package in SERVING_PACKAGES],
         )
+    return str(info.model_uri), str(info.model_id)
+
+
+def _register_version(
+    client: MlflowClient,
+    config: RetrainConfig,
+    snapshot: SnapshotRecord,
+    logged: tuple[str, str, str],
+) -> str:
+    """Register what was `logged` (run, model's address and id); returns the version's number."""
+    run_id, model_uri, model_id = logged
+    name = model_name(config.symbol, snapshot.synthetic)
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    stored = Path(mlflow.artifacts.download_artifacts(info.model_uri))
-    tags = tags | {"model_sha256": digest_model(stored)}
+    about = describe_model(config.symbol, snapshot.synthetic)
+    if client.get_registered_model(name).description != about:
+        client.update_registered_model(name, about)
+    stored = Path(mlflow.artifacts.download_artifacts(model_uri))
     created = client.create_model_version(
         name,
-        source=info.model_uri,
+        source=model_uri,
         run_id=run_id,
-        model_id=info.model_id,
-        description=tags["mlflow.note.content"],
-        tags={key: value for key, value in tags.items() if key != "mlflow.note.content"},
+        model_id=model_id,
+        tags={
+            "as_of": snapshot.as_of.isoformat(),
+            "model": config.recipe.name,
+            "snapshot_sha256": snapshot.sha256,
+            "model_sha256": digest_model(stored),
+        },
     )
     return str(created.version)
+
+
+@contextmanager
+def _resumed(run_id: str) -> Iterator[None]:
+    """The run as MLflow's active one, which stays open afterwards."""
+    client = MlflowClient()
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        yield
+    client.update_run(run_id, status="RUNNING")

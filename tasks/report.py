@@ -5,10 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-import time
 from pathlib import Path
 
-from mlflow import MlflowClient
 from prefect.artifacts import create_table_artifact
 
 from models.config.flows import RetrainConfig
@@ -41,8 +39,7 @@ def report(
     decided: DecisionRecord,
     seconds: dict[str, float],
 ) -> ReportRecord:
-    """Write the summary, the holdout predictions and their charts; ends the MLflow run."""
-    start = time.perf_counter()
+    """Write the summary, the holdout predictions and their charts, also into the MLflow run."""
     evaluated = trained.evaluated
     evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
     folder = report_folder(trained.snapshot.as_of, version.registered_model, version.version)
@@ -62,8 +59,7 @@ def report(
         _write_report(temporary, summary, charts, evaluated.predictions_path)
     keep(folder, f"reports/{folder.name}")
     create_table_artifact(metrics_table(summary), key=f"{version.registered_model}-metrics")
-    seconds = seconds | {"report": time.perf_counter() - start}
-    _log_to_mlflow(connect(), version.run_id, folder, seconds)
+    connect().log_artifacts(version.run_id, str(folder))
     return ReportRecord(folder=folder, summary=summary)
 
 
@@ -88,12 +84,3 @@ def _write_report(
         (folder / "plots" / f"{name}.svg").write_text(svg, encoding="utf-8")
     shutil.copyfile(predictions, folder / "predictions.parquet")
     (folder / "summary.json").write_text(json.dumps(summary.as_json(), indent=2), encoding="utf-8")
-
-
-def _log_to_mlflow(
-    client: MlflowClient, run_id: str, folder: Path, seconds: dict[str, float]
-) -> None:
-    client.log_artifacts(run_id, str(folder))
-    for name, value in seconds.items():
-        client.log_metric(run_id, f"seconds_{name}", value)
-    client.set_terminated(run_id)

@@ -6,7 +6,7 @@ from models.config.recipe import Recipe
 from models.forecasters.fit import fit_forecaster
 from models.records import ForecasterRecord, WindowsRecord
 from tasks.progress import TrainingProgress
-from tasks.registry.model_files import HOLDOUT
+from tasks.registry.versions import HOLDOUT
 from tasks.scale import read_scaled
 from tasks.stage import stage
 from tasks.storage.files import whole_folder

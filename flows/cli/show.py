@@ -26,6 +26,8 @@ def print_retrain(
 
     `rows`: see `metrics_table`; `compare`: the address or the command that shows all runs.
     """
+    from models.reporting.notes import say_nothing_to_train
+
     console = open_console()
     labels = ["SYNTHETIC"] if summary.synthetic else []
     title = "; ".join([*labels, f"{summary.symbol} to {summary.as_of}, one day ahead"])
@@ -34,8 +36,7 @@ def print_retrain(
         table.add_row(*row.values())
     console.print(f"\n{title}", markup=False)
     if summary.done_before:
-        told = f"version {summary.model_version} has these candles and this recipe"
-        console.print(f"Nothing to train: {told}.\n", markup=False)
+        console.print(f"{say_nothing_to_train(summary)}.\n", markup=False)
     console.print(table)
     console.print(f"\n{outcome}", markup=False, style="bold")
     console.print(summary.verdict_text, markup=False)
@@ -60,11 +61,14 @@ def print_retrain(
 
 def print_forecast(summary: ForecastSummary) -> None:
     """Print a forecast's table by target date, and what a reader must know about it."""
+    from models.decisions.outlook import is_hindsight
     from models.wording import price
 
     console = open_console()
     label = "SYNTHETIC; " if summary.synthetic else ""
     title = f"{label}{summary.symbol} from {summary.as_of}, {summary.kind}"
+    if is_hindsight(summary.notes):
+        title += ", in hindsight: the model saw later days"
     rows = summary.rows
     bands = [band for band in (50, 90) if f"low_{band}" in rows[0]]
     below = "" if summary.below_usd is None else f"< {price(summary.below_usd)}"

@@ -113,6 +113,7 @@ class PriceFile(Frozen):
 SYMBOL = r"^[A-Z0-9]{2,10}/[A-Z0-9]{2,10}(:[A-Z0-9-]{2,30})?$"
 """BASE/QUOTE, and for a derivative what it is settled in, as in BTC/USDT:USDT."""
 SYMBOL_LENGTH = 32
+USUAL_SYMBOL = "BTC/USD"
 """What the ledger's column holds."""
 
 
@@ -122,7 +123,7 @@ class Reading(Frozen):
     source: str = "sample"
     """Where candles come from: exchange:ID, csv:PATH, sample, sample:random-walk, sample:planted;
     on the command line also auto, an exchange if it answers and else the sample."""
-    symbol: str = Field("BTC/USD", pattern=SYMBOL, max_length=SYMBOL_LENGTH)
+    symbol: str = Field(USUAL_SYMBOL, pattern=SYMBOL, max_length=SYMBOL_LENGTH)
     """What is forecast, as BASE/QUOTE."""
     exogenous: tuple[Exogenous, ...] = ()
     """Daily series that networks read beside the candles: NAME=PATH, or keys and values."""

@@ -284,5 +284,8 @@ class Recipe(Frozen):
 
     @property
     def name(self) -> str:
-        """Name of the forecaster in tables, plots and JSON."""
-        return self.preset if self.reproduction else self.cell
+        """What the forecaster is, in tables, plots, runs and JSON: lstm + regression, or lstm."""
+        if self.reproduction:
+            return self.preset
+        other = {"scale_regression": "regression", "egarch": "EGARCH"}[self.econometric]
+        return f"{self.cell} + {other}" if self.blend else self.cell

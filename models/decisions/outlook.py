@@ -39,6 +39,11 @@ def describe_training(version: int | str, trained_to: str, as_of: dt.date) -> li
     return []
 
 
+def is_hindsight(notes: Iterable[str]) -> bool:
+    """Whether the notes of a forecast say that its model has seen later days."""
+    return any(note.startswith("Made afterwards") for note in notes)
+
+
 def lacking_columns(needed: Iterable[str], columns: Iterable[str]) -> list[str]:
     """Columns that a model needs and the candles do not have."""
     return sorted(set(needed) - set(columns))

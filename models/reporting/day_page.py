@@ -16,6 +16,7 @@ import pandas as pd
 
 from models.config.judging import Judging
 from models.decisions.drift_watch import Shift
+from models.decisions.outlook import is_hindsight
 from models.forecasters.frame import Forecast, find_band
 from models.reporting.day_charts import fan_chart, lead_chart, record_chart
 from models.reporting.holdout_charts import holdout_charts
@@ -149,7 +150,7 @@ def find_badges(day: Day) -> list[tuple[str, str]]:
         badges.append(("stale", "the newest candle is late"))
     if day.rows and day.kind != "live":
         badges.append(("catch-up", "made after its days had begun; never counted as live"))
-    if any(note.startswith("Made afterwards") for note in day.notes):
+    if is_hindsight(day.notes):
         badges.append(("hindsight", "the model has seen later days"))
     if day.unproven:
         badges.append(("unproven", "this model has not beaten naive yet"))
@@ -186,7 +187,10 @@ def write_subline(day: Day, forecast: Forecast | None, unit: str) -> str:
 
 def _next_day(day: Day) -> str:
     target = day.as_of + dt.timedelta(days=1)
-    return "Tomorrow" if day.kind == "live" else f"{target:%-d %B %Y}"
+    told = "Tomorrow" if day.kind == "live" else f"{target:%-d %B %Y}"
+    return (
+        f"In hindsight, by a model that saw later days, {told}" if is_hindsight(day.notes) else told
+    )
 
 
 def write_trust(day: Day) -> str:

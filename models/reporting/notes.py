@@ -6,11 +6,12 @@ Texts come from files and users, so that all of them are escaped.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.decisions.promotion import write_outcome
 from models.reporting.summaries import RetrainSummary
+from models.wording import price
 
 # Metric, its name for readers, its format; the first five are what most readers need.
 METRICS = (
@@ -41,6 +42,26 @@ def metrics_table(summary: RetrainSummary, *, every: bool = True) -> list[dict[s
     ]
 
 
+def forecast_table(rows: Sequence[Mapping[str, Any]], unit: str) -> list[dict[str, str]]:
+    """Rows of a forecast for people, one a target date: prices and chances, rounded."""
+    table = []
+    for row in rows:
+        told = {"day": str(row["target_date"]), f"median, {unit}": price(row["median"])}
+        for band in (50, 80, 90, 95):
+            if f"low_{band}" in row:
+                ends = (price(row[f"{end}_{band}"]) for end in ("low", "high"))
+                told[f"{band} % band"] = " – ".join(ends)
+        chances = {"p_up": "up", "p_move_5": "beyond ±5 %", "p_below": "below"}
+        told |= {name: f"{row[key]:.0%}" for key, name in chances.items() if key in row}
+        table.append(told)
+    return table
+
+
+def say_nothing_to_train(summary: RetrainSummary) -> str:
+    """What a retrain says that was done before."""
+    return f"Nothing to train: version {summary.model_version} has these candles and this recipe"
+
+
 def say_outcome(summary: RetrainSummary) -> str:
     """Verdict and decision about a version, in one sentence."""
     skill = summary.skill["1"]
@@ -55,6 +76,8 @@ def write_day_note(facts: Mapping[str, Any], page: str) -> str:
         f"**{escape(word)}:** {escape(meaning)}." for word, meaning in facts["badges"]
     )
     parts = [f"# {escape(facts['headline'])}", badges, escape(facts["subline"])]
+    if facts["made"] is not None and facts["made"].done_before:
+        parts.append(f"{escape(say_nothing_to_train(facts['made']))}.")
     parts += [escape(facts["trust"]), "\n".join(f"- {escape(text)}" for text in facts["changes"])]
     parts += [escape(note) for note in facts["notes"]]
     if facts["sentence"]:

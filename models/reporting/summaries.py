@@ -209,13 +209,14 @@ class BacktestSummary(Summary):
 
 
 class RecallRecord(Record):
-    """The summary that the same retrain left, where it was done before."""
+    """The summary that the same retrain left, where it was done before, and its MLflow run."""
 
+    run_id: str
     summary: RetrainSummary | None = None
 
     def __str__(self) -> str:
         if self.summary is None:
-            return "not done before"
+            return f"not done before; run {self.run_id}"
         return f"version {self.summary.model_version} is of the same retrain"
 
 

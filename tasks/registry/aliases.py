@@ -14,8 +14,10 @@ from sqlalchemy import select, update
 
 from models.errors import InputError
 from models.naming import model_name
+from models.reporting.notes import escape
+from models.reporting.runs import ended_status, with_status
 from tasks.registry.connection import told_in_one_line
-from tasks.registry.versions import check_promotable, find_version
+from tasks.registry.versions import check_promotable, find_version, find_versions
 from tasks.storage.database import alias_history, insert_new, read_rows, transaction
 from tasks.storage.lock import hold
 
@@ -70,14 +72,30 @@ def move_champion(client: MlflowClient, move: Move) -> None:
     serve.
     """
     history = read_history(move.model)
-    if (history["key"].eq(move.key) & history["state"].eq("done")).any():
+    done = history[history["key"].eq(move.key) & history["state"].eq("done")]
+    if len(done):
+        before = done["from_version"].iloc[0]
+        _describe_move(client, move, None if pd.isna(before) else str(before))
         return
     check_promotable(find_version(client, move.model, move.to))
-    _add_history(move, find_champion(client, move.model), "begun")
+    former = find_champion(client, move.model)
+    _add_history(move, former, "begun")
     client.set_registered_model_alias(move.model, CHAMPION, move.to)
+    _describe_move(client, move, None if former is None else str(former.version))
     with transaction() as connection:
         chosen = (alias_history.c.model == move.model) & (alias_history.c.key == move.key)
         connection.execute(update(alias_history).where(chosen).values(state="done"))
+
+
+def _describe_move(client: MlflowClient, move: Move, before: str | None) -> None:
+    """Let the descriptions of both versions begin with what became of them."""
+    day, versions = move.at.date(), {str(v.version): v for v in find_versions(client, move.model)}
+    if before in versions and before != move.to:
+        text = str(versions[before].description or "")
+        client.update_model_version(move.model, before, with_status(text, ended_status(text, day)))
+    text = str(versions[move.to].description or "")
+    status = f"Champion since {day}: {move.action}; {escape(move.why)}"
+    client.update_model_version(move.model, move.to, with_status(text, status))
 
 
 @told_in_one_line()

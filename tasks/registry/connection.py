@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 import mlflow
 import requests
@@ -66,7 +67,13 @@ def run_address(client: MlflowClient, run_id: str) -> str:
     if not uri.startswith("http"):
         return ""
     experiment = client.get_run(run_id).info.experiment_id
-    return f"{uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+    run = f"#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
+    return f"{uri.rstrip('/')}/{run}"
+
+
+def artifact_address(run_id: str, path: str) -> str:
+    """Address of an artifact for MLflow's own pages, relative to its server."""
+    return f"get-artifact?path={quote(path, safe='')}&run_uuid={run_id}"
 
 
 def prefect_run_address() -> str:
@@ -111,6 +118,8 @@ def connect() -> MlflowClient:
     """Point MLflow at its store, quietly, and return a client."""
     # Seven, its default, would wait for minutes; a stage is tried again as a whole.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    # Its bars would stand between the lines of the stages where a disk is slow.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # It warns that a virtual environment made by uv has no pip; the requirements are given anyway.

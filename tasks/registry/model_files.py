@@ -7,14 +7,14 @@ import zipfile
 from pathlib import Path
 
 import mlflow
+from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from models.errors import InputError
 from models.forecasters.forecaster import Forecaster, load_forecaster
+from tasks.registry.versions import SERVING, read_facts
 
-# Folders of the two models of a version: the one that serves, and its holdout.
-SERVING, HOLDOUT = "forecaster", "holdout"
 # MLflow adds this file whenever it hands a version out.
 _ADDED = "registered_model_meta"
 
@@ -53,7 +53,8 @@ def load_version(version: ModelVersion) -> Forecaster:
     try:
         return load_forecaster(folder / "artifacts" / SERVING)
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        made = version.tags.get("code_version", "unknown")
+        facts = read_facts(MlflowClient(), version)
+        made = facts.get("mlflow.source.git.commit") or facts.get("code_version", "unknown")
         raise InputError(
             f"{label}: made by another release (code {made}), this one cannot read it "
             f"({_one_line(error)}); {other}"

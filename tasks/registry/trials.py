@@ -11,10 +11,12 @@ from mlflow.entities import Metric, Param
 from optuna.trial import FrozenTrial, TrialState
 
 from models.config.flows import TuneConfig
-from models.naming import flatten, model_name
+from models.naming import model_name, run_labels
 from models.records import SnapshotRecord
+from models.reporting.runs import describe_model, recipe_params, round_figure, rounded
 from models.reporting.tune_summary import StudyRecord
-from tasks.registry.connection import code_version, find_experiment
+from tasks.registry.connection import find_experiment
+from tasks.registry.runs import create_run, log_config, origin_tags
 from tasks.registry.views import TUNING, set_views
 
 SCORE = "crps_over_naive"
@@ -25,27 +27,24 @@ def begin_study(
 ) -> str:
     """The run of a study, made unless an earlier start made it; returns its id."""
     experiment = find_experiment(client, f"{model_name(config.symbol, snapshot.synthetic)}-tuning")
-    set_views(client, experiment, TUNING)
+    about = f"Searches for a recipe. {describe_model(config.symbol, snapshot.synthetic)}"
+    set_views(client, experiment, about, TUNING)
     found = client.search_runs([experiment], f"tags.study = '{name}' and tags.kind = 'tuning'")
     if found:
         run_id = str(found[0].info.run_id)
         client.update_run(run_id, status="RUNNING")
         return run_id
-    tags = {
-        "kind": "tuning",
+    tags = origin_tags("tuning") | {
         "study": name,
         "symbol": config.symbol,
-        "source": snapshot.source,
-        "cell": config.recipe.cell,
+        "model": config.recipe.name,
         "as_of": snapshot.as_of.isoformat(),
         "snapshot_sha256": snapshot.sha256,
-        "code_version": code_version(),
     }
-    label = "SYNTHETIC " if snapshot.synthetic else ""
-    title = f"{label}tune {snapshot.as_of} {config.recipe.cell}"
-    run_id = str(client.create_run(experiment, run_name=title, tags=tags).info.run_id)
-    params = flatten(config.model_dump(mode="json"))
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
+    labels = run_labels(snapshot.synthetic, reproduction=False)
+    title = " · ".join([f"{snapshot.as_of} tune {config.recipe.name}", *labels])
+    run_id = create_run(client, experiment, title, tags)
+    log_config(client, run_id, config, recipe_params(config.recipe) | {"source": config.source})
     return run_id
 
 
@@ -75,7 +74,8 @@ def _log_trial(
     title = f"trial {order} {score:.4f}{' given up' if pruned else ''}"
     run_id = client.create_run(experiment, run_name=title, tags=tags).info.run_id
     now = int(1000 * time.time())
-    metrics = [Metric(SCORE, v, now, step) for step, v in trial.intermediate_values.items()]
+    points = rounded([(SCORE, value, step) for step, value in trial.intermediate_values.items()])
+    metrics = [Metric(key, value, now, step) for key, value, step in points]
     params = [Param(key, f"{value:.6g}") for key, value in trial.params.items()]
     client.log_batch(run_id, metrics=metrics, params=params)
     client.set_terminated(run_id)
@@ -90,7 +90,7 @@ def end_study(
 ) -> None:
     """Log what a study found, with its files by name, and close its run."""
     for key, value in scores.items():
-        client.log_metric(run_id, key, value)
+        client.log_metric(run_id, key, round_figure(key, value))
     for name, text in files.items():
         client.log_text(run_id, text, name)
     client.set_tag(run_id, "mlflow.note.content", note)

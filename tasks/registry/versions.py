@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
+from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from models.config.flows import RetrainConfig
 from models.config.recipe import Recipe
@@ -14,6 +18,11 @@ from models.decisions.promotion import Decision
 from models.errors import InputError
 from models.records import SnapshotRecord
 from tasks.registry.connection import code_version
+
+# Folders of the two models of a version: the one that serves, and its holdout.
+SERVING, HOLDOUT = "forecaster", "holdout"
+DECISION = "decision.json"
+"""Artifact of the run with the decision about its version."""
 
 
 def find_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
@@ -29,8 +38,16 @@ def retrain_key(config: RetrainConfig, snapshot: SnapshotRecord) -> str:
 
 
 def find_by_key(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
-    """The version that the same retrain registered before, if any."""
-    found = client.search_model_versions(f"name = '{name}' and tags.retrain_key = '{key}'")
+    """The version that the same retrain registered before, if any; its run has the key as a tag."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return None
+    runs = client.search_runs([experiment.experiment_id], f"tags.retrain_key = '{key}'")
+    found = [
+        version
+        for run in runs
+        for version in client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    ]
     return min(found, key=lambda version: int(version.version)) if found else None
 
 
@@ -52,12 +69,17 @@ def say_where_to_look(client: MlflowClient, name: str) -> str:
 
 def read_recipe(version: ModelVersion) -> Recipe:
     """The recipe of a version, also one of an earlier release; InputError where it has none."""
-    if "recipe" not in version.tags:
+    if "recipe" in version.tags:  # as earlier releases kept it
+        return Recipe.from_stored(json.loads(version.tags["recipe"]))
+    try:
+        path = f"models:/{version.name}/{version.version}/artifacts/{SERVING}/recipe.json"
+        stored = Path(mlflow.artifacts.download_artifacts(path)).read_text(encoding="utf-8")
+    except (OSError, MlflowException) as error:
         raise InputError(
-            f"{version.name} version {version.version} has no tag 'recipe': it was not registered "
-            "by `btc retrain`; choose another version (`btc models` lists them)"
-        )
-    return Recipe.from_stored(json.loads(version.tags["recipe"]))
+            f"{version.name} version {version.version} has no recipe: it was not registered by "
+            "`btc retrain`, or its files are gone; choose another version (`btc models` lists them)"
+        ) from error
+    return Recipe.from_stored(json.loads(stored)["recipe"])
 
 
 def check_promotable(version: ModelVersion) -> None:
@@ -72,4 +94,26 @@ def check_promotable(version: ModelVersion) -> None:
 def read_decision(version: ModelVersion) -> Decision | None:
     """The decision about a version, None where there is none yet."""
     text = version.tags.get("decision")
-    return Decision.model_validate_json(text) if text else None
+    if not text or text.startswith("{"):  # as earlier releases kept it
+        return Decision.model_validate_json(text) if text else None
+    try:
+        path = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=DECISION)
+        return Decision.model_validate_json(Path(path).read_text(encoding="utf-8"))
+    except (OSError, MlflowException):  # the run was deleted for good
+        action, _, unproven = text.partition(", ")
+        why = ("the run that held the reasons was deleted",)
+        return Decision.model_validate(
+            {"action": action, "unproven": bool(unproven), "reasons": why}
+        )
+
+
+def say_decision(decision: Decision) -> str:
+    """A decision as the tag of a version: keep, or refresh, unproven."""
+    return f"{decision.action}{', unproven' if decision.unproven else ''}"
+
+
+def read_facts(client: MlflowClient, version: ModelVersion) -> dict[str, str]:
+    """Tags of a version and of its run; a run that was deleted for good has none."""
+    with suppress(MlflowException):
+        return client.get_run(str(version.run_id)).data.tags | version.tags
+    return dict(version.tags)

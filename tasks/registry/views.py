@@ -15,32 +15,33 @@ DIARY, CELLS, BACKTESTS, TUNING = "diary", "cells", "backtests", "tuning"
 
 _COLUMNS = {
     DIARY: (
-        "tags.`decision`",
-        "metrics.`skill_crps`",
-        "metrics.`skill_crps_step7`",
-        "metrics.`test_crps_bp`",
-        "metrics.`naive_crps_bp`",
-        "metrics.`test_coverage_90`",
-        "tags.`cell`",
-        "tags.`as_of`",
+        "metrics.`skill_vs_naive_h1`",
+        "metrics.`skill_vs_naive_h7`",
+        "metrics.`skill_vs_best_h1`",
+        "metrics.`crps_bp_h1`",
+        "metrics.`coverage_90_h1`",
+        "metrics.`skill_rmse_h1`",
     ),
     CELLS: (
-        "params.`recipe.cell`",
-        "params.`recipe.units`",
-        "params.`recipe.lookback`",
-        "params.`recipe.blend`",
-        "metrics.`test_crps_bp`",
-        "metrics.`skill_crps`",
-        "metrics.`test_coverage_90`",
-        "metrics.`seconds_train`",
+        "tags.`model`",
+        "params.`units`",
+        "params.`lookback`",
+        "params.`features`",
+        "metrics.`crps_bp_h1`",
+        "metrics.`skill_vs_naive_h1`",
+        "metrics.`skill_vs_best_h1`",
+        "metrics.`coverage_90_h1`",
+        "metrics.`seconds/train`",
     ),
     BACKTESTS: (
-        "tags.`model`",
-        "metrics.`crps_bp`",
-        "metrics.`coverage_90`",
-        "metrics.`mae_bp`",
-        "metrics.`dm_t_garch`",
-        "metrics.`dm_t_naive`",
+        "metrics.`crps_bp_h1`",
+        "metrics.`crps_bp_h7`",
+        "metrics.`skill_vs_naive_h1`",
+        "metrics.`skill_vs_garch_h1`",
+        "metrics.`dm_t_h1`",
+        "metrics.`coverage_90_h1`",
+        "params.`start`",
+        "params.`end`",
     ),
     TUNING: (
         "metrics.`crps_over_naive`",
@@ -54,10 +55,18 @@ _COLUMNS = {
         "params.`training.epochs`",
     ),
 }
+_NAME = "attributes.`Run Name`"
 _ORDER = {
-    CELLS: ("metrics.`test_crps_bp`", True),
+    CELLS: ("metrics.`crps_bp_h1`", True),
+    # A parent ends after its children. By the start, MLflow hides children behind their parent.
+    BACKTESTS: ("attributes.end_time", False),
     TUNING: ("metrics.`crps_over_naive`", True),
 }
+
+
+def _width(column: str) -> int:
+    """Pixels that hold a column's title."""
+    return max(80, 8 * len(column.partition("`")[2]) + 24)
 
 
 def make_view(key: str) -> dict[str, Any]:
@@ -72,6 +81,8 @@ def make_view(key: str) -> dict[str, Any]:
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
         "selectedColumns": list(_COLUMNS[key]),
+        "columnOrder": [_NAME, *_COLUMNS[key]],
+        "columnWidths": {_NAME: 480} | {column: _width(column) for column in _COLUMNS[key]},
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
@@ -87,11 +98,12 @@ def make_view(key: str) -> dict[str, Any]:
     }
 
 
-def set_views(client: MlflowClient, experiment: str, *keys: str) -> None:
-    """Keep our views with an experiment, where they are missing or of another release."""
+def set_views(client: MlflowClient, experiment: str, about: str, *keys: str) -> None:
+    """Keep our views and the description `about` with an experiment, where they differ."""
     known = client.get_experiment(experiment).tags
     wanted = {f"mlflow.sharedViewState.{key}": json.dumps(make_view(key)) for key in keys}
     wanted["mlflow.experimentKind"] = "custom_model_development"
+    wanted["mlflow.note.content"] = about
     for tag, value in wanted.items():
         if known.get(tag) != value:
             client.set_experiment_tag(experiment, tag, value)

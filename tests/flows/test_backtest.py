@@ -90,8 +90,29 @@ def test_mlflow_has_a_parent_and_a_child_for_every_model(one_job: Backtest) -> N
     children = client.search_runs(
         [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
     )
-    assert {run.data.tags["model"] for run in children} == {"default", "gru", "naive", "garch"}
-    assert all("crps_bp" in run.data.metrics for run in children)
+    by_model = {run.data.tags["model"]: run for run in children}
+    assert set(by_model) == {"default", "gru", "naive", "garch"}
+    assert {run.data.tags["kind"] for run in (parent, *children)} == {"backtest"}
+    assert all(run.info.status == "FINISHED" for run in children)
+    first = one_job.summary["horizons"]["1"]["models"]
+    ranked = sorted(first, key=lambda name: first[name]["crps_bp"])
+    assert parent.data.tags["winner"] == ranked[0]
+    assert f"best: {ranked[0]}" in parent.info.run_name
+    assert list(by_model) == ranked  # the newest first
+    default = by_model["default"]
+    assert default.info.run_name.startswith("default (gru + regression) · CRPS ")
+    asked = {"start": "2025-04-30", "end": "2025-06-29", "horizon": "2", "cell": "gru"}
+    assert asked.items() <= default.data.params.items()
+    metrics = default.data.metrics
+    assert metrics["crps_bp_h1"] == pytest.approx(first["default"]["crps_bp"], rel=1e-4)
+    gain = 1 - first["default"]["crps_bp"] / first["garch"]["crps_bp"]
+    assert metrics["skill_vs_garch_h1"] == pytest.approx(gain, abs=1e-4)
+    assert {"crps_bp_h2", "dm_t_h1", "skill_vs_naive_h1", "coverage_90_h1"} <= set(metrics)
+    steps = client.get_metric_history(default.info.run_id, "crps_bp")
+    assert sorted(point.step for point in steps) == [1, 2]
+    assert "| default (gru + regression) |" in parent.data.tags["mlflow.note.content"]
+    # From the first stage to the last.
+    assert parent.info.end_time - parent.info.start_time > 1000
 
 
 def test_two_jobs_give_the_same_numbers(

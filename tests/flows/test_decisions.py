@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from models.errors import InputError
 from models.scoring.ledger import select_record
 from models.scoring.promotion import score_origins
 from tasks import decide as decide_stage
-from tasks.registry.versions import find_version
+from tasks.registry.facts import list_facts
+from tasks.registry.versions import find_version, read_decision, read_facts, read_recipe
 from tasks.storage.ledger import read_ledger, record_forecasts
 from tests.flows.states import Run, btc, champion, date, poor_rows
 from tests.simulation.days import NAME, RECIPE
@@ -58,12 +58,19 @@ def test_first_model_is_promoted_and_forecasts(
         date(step).isoformat() for step in (1, 2, 3)
     ]
     run_id = summary["run_id"]
-    assert {"decision.json", "decision.md"} <= {f.path for f in client.list_artifacts(run_id)}
-    tags = find_version(client, NAME, "1").tags
-    assert json.loads(tags["decision"])["action"] == "promote"
-    assert json.loads(tags["recipe"])["units"] == RECIPE["units"]
-    assert tags["snapshot_sha256"] == summary["snapshot_hash"]
-    assert tags["parent"] == "none"
+    kept = {f.path for f in client.list_artifacts(run_id)}
+    assert {"decision.json", "scores.json", "config.yaml", "summary.json"} <= kept
+    version = find_version(client, NAME, "1")
+    assert set(version.tags) == {
+        "as_of", "model", "snapshot_sha256", "model_sha256", "decision", "finished"
+    }  # fmt: skip
+    assert version.tags["decision"].startswith("promote")
+    assert read_recipe(version).units == RECIPE["units"]
+    decision = read_decision(version)
+    assert decision is not None and decision.model_dump(mode="json") == summary["decision"]
+    assert version.tags["snapshot_sha256"] == summary["snapshot_hash"]
+    assert read_facts(client, version)["parent"] == "none"
+    assert version.description.startswith(f"Champion since {date(1)}: promote; the first model")
 
 
 def test_serving_model_saw_the_newest_days_and_its_holdout_did_not(
@@ -82,7 +89,14 @@ def test_same_recipe_on_the_next_day_is_a_refresh(
     summary = run(retrain, 1)
     assert summary["decision"]["action"] == "refresh"
     assert champion(client) == "2"
-    assert find_version(client, NAME, "2").tags["parent"] == "1"
+    before, after = (find_version(client, NAME, number) for number in ("1", "2"))
+    assert read_facts(client, after)["parent"] == "1"
+    assert before.description.startswith(f"Champion from {date(1)} to {date(2)}: promote; ")
+    assert after.description.startswith(f"Champion since {date(2)}: refresh; ")
+    [fact, _] = list_facts(client, NAME)
+    assert (fact["decision"], fact["cell"]) == ("refresh", RECIPE["cell"])
+    assert fact["reasons"] == summary["decision"]["reasons"]
+    assert fact["score"] > 0 and fact["n_days"] > 0
     assert summary["forecast"]["ledger"] == {
         "new": 3, "scored": 1, "rescored": 0, "caught_up": 0
     }  # fmt: skip

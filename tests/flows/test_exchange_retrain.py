@@ -34,11 +34,10 @@ def test_a_retrain_takes_its_candles_from_the_exchange(
     assert "Source: exchange:bitstamp (auto: it answered)" in run.stdout
     assert run.summary["snapshot_rows"] == 638 and not run.summary["synthetic"]
     assert [found["kind"] for found in run.summary["findings"]] == ["revision", "zero_volume"]
-    tags = (
-        MlflowClient(f"sqlite:///{run.home / 'mlflow.db'}").get_run(run.summary["run_id"]).data.tags
-    )
-    assert tags["source"] == "exchange:bitstamp"
-    assert "revised 2023-02-28" in tags["findings"] and "no volume" in tags["findings"]
+    client = MlflowClient(f"sqlite:///{run.home / 'mlflow.db'}")
+    assert client.get_run(run.summary["run_id"]).data.params["source"] == "exchange:bitstamp"
+    found = [found["message"] for found in run.summary["findings"]]
+    assert "revised 2023-02-28" in found[0] and "no volume" in found[1]
     artifacts = requests.post(f"{prefect_api}/artifacts/filter", json={}, timeout=10).json()
     reports = [found["data"] for found in artifacts if found["key"] == "validation"]
     assert any("revised 2023-02-28" in report for report in reports)

@@ -74,7 +74,7 @@ def test_the_run_is_the_holdout_of_its_recipe_bit_for_bit(taught: Run) -> None:
     candles = snapshot_of(taught)
     again = predict_holdout(config.recipe, candles, config.judging)
     found = pd.read_parquet(taught.summary["artifacts"]["predictions"])
-    mine = found[found["model"] == "gru"].reset_index(drop=True)
+    mine = found[found["model"] == "gru + regression"].reset_index(drop=True)
     columns = [name for name in again if str(name).startswith("q")]
     assert mine[columns].to_numpy().tobytes() == again[columns].to_numpy().tobytes()
     without = candles.assign(**{FEATURE: candles[FEATURE].to_numpy()[::-1]})

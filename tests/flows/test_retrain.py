@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import requests
+import yaml
 from mlflow import MlflowClient
 
 from tests.browser import look_at
@@ -22,11 +23,13 @@ from tests.servers import BIN, REPO, environment, free_port, running, wait_for
 
 pytestmark = pytest.mark.server
 
+MODEL = "gru + regression"
 STAGES = [
     "ingest", "validate", "snapshot", "recall", "scale", "window", "train", "evaluate", "refit",
     "register", "rival", "decide", "report", "promote", "forecast", "score", "page",
 ]  # fmt: skip
 SMALL_ASSIGNMENT = ("--set", "units=4", "--set", "dense_units=4", "--set", "epochs=1")
+PROMOTED = "promoted(, unproven)?"
 PLOTS = {"loss.svg", "skill.svg", "calibration.svg", "error.svg"}
 
 
@@ -42,8 +45,8 @@ def test_summary_holds_what_a_machine_needs(sample_run: Run) -> None:
     assert len(summary["snapshot_hash"]) == 64
     assert list(summary["seconds"]) == STAGES
     assert summary["verdict"] == "no evidence of skill"
-    assert set(summary["metrics"]) == {"gru", "naive"}
-    assert set(summary["metrics"]["gru"]) == {"1", "2"}
+    assert set(summary["metrics"]) == {MODEL, "naive"}
+    assert set(summary["metrics"][MODEL]) == {"1", "2"}
     assert summary["config"]["recipe"]["units"] == 4
     for key in ("report", "plots", "predictions"):
         assert Path(summary["artifacts"][key]).exists()
@@ -66,29 +69,54 @@ def test_views_in_mlflow_show_what_a_run_holds(sample_run: Run, client: MlflowCl
     for key in ("diary", "cells"):
         shown |= set(json.loads(tags[f"mlflow.sharedViewState.{key}"])["selectedColumns"])
     # This run looks two days ahead.
-    assert shown - held == {"metrics.`skill_crps_step7`"}
+    assert shown - held == {"metrics.`skill_vs_naive_h7`"}
+    assert "SYNTHETIC" in tags["mlflow.note.content"]
+    [model] = client.search_registered_models()
+    assert model.description == tags["mlflow.note.content"]
 
 
 def test_run_in_mlflow_is_complete(sample_run: Run, client: MlflowClient) -> None:
     summary = sample_run.summary
     run = client.get_run(summary["run_id"])
     assert run.info.status == "FINISHED"
-    assert run.data.params["recipe.units"] == "4"
-    assert run.data.params["source"] == "sample"
+    params = run.data.params
+    assert len(params) == 16
+    assert (params["units"], params["source"], params["epochs"]) == ("4", "sample", "2")
+    whole = Path(client.download_artifacts(run.info.run_id, "config.yaml")).read_text()
+    assert yaml.safe_load(whole) == summary["config"]
     metrics, expected = run.data.metrics, summary["metrics"]
-    assert metrics["test_rmse_usd"] == pytest.approx(expected["gru"]["1"]["rmse_usd"])
-    assert metrics["naive_rmse_usd"] == pytest.approx(expected["naive"]["1"]["rmse_usd"])
-    assert metrics["test_crps_bp_step2"] == pytest.approx(expected["gru"]["2"]["crps_bp"])
-    until_report = STAGES[: STAGES.index("report") + 1]
-    assert {f"seconds_{stage}" for stage in until_report} <= set(metrics)
-    losses = client.get_metric_history(run.info.run_id, "val_loss")
-    assert [point.step for point in losses] == [1, 2]
+    shown = [name for name in metrics if "/" not in name]
+    assert len(shown) <= 14
+    assert metrics["rmse_usd_h1"] == pytest.approx(expected[MODEL]["1"]["rmse_usd"], rel=1e-4)
+    assert metrics["naive/rmse_usd_h1"] == pytest.approx(
+        expected["naive"]["1"]["rmse_usd"], rel=1e-4
+    )
+    assert metrics["crps_bp_h2"] == pytest.approx(expected[MODEL]["2"]["crps_bp"], rel=1e-4)
+    assert all(len(f"{value:.9g}".strip("-0.").replace(".", "")) <= 5 for value in metrics.values())
+    stages = set(STAGES) - {"page"}
+    assert {f"seconds/{stage}" for stage in stages} <= set(metrics)
+    for name, steps in (("val_loss", [1, 2]), ("crps_bp", [1, 2]), ("skill_vs_naive", [1, 2])):
+        history = client.get_metric_history(run.info.run_id, name)
+        assert sorted(point.step for point in history) == steps
     tags = run.data.tags
     assert tags["verdict"] == summary["verdict"]
-    assert tags["label"] == "SYNTHETIC"
-    assert {"symbol", "as_of", "cell", "preset", "source", "code_version"} <= set(tags)
-    assert "SYNTHETIC" in tags["mlflow.note.content"]
-    assert "SYNTHETIC" in run.info.run_name
+    assert (tags["label"], tags["kind"]) == ("SYNTHETIC", "retrain")
+    assert {"symbol", "as_of", "model", "decision", "parent", "mlflow.source.git.commit"} <= set(
+        tags
+    )
+    note = tags["mlflow.note.content"]
+    assert "**SYNTHETIC**" in note and "Better than naive" in note and "| naive |" in note
+    assert f"pages%2F{summary['as_of']}-fan.svg" in note
+    assert re.fullmatch(
+        rf"2025-06-30 gru \+ regression [+−][\d.]+ % · {PROMOTED} · SYNTHETIC", run.info.run_name
+    )
+    # From the first stage to the last.
+    worked = (run.info.end_time - run.info.start_time) / 1000
+    assert worked >= sum(summary["seconds"].values()) - 1
+    [logged] = client.search_logged_models([run.info.experiment_id])
+    assert logged.name == "2025-06-30 gru + regression"
+    about = {(metric.key, metric.dataset_digest) for metric in logged.metrics}
+    assert ("crps_bp_h1", summary["snapshot_hash"][:36]) in about
     dataset = run.inputs.dataset_inputs[0]
     assert dataset.dataset.digest == summary["snapshot_hash"][:36]
     assert summary["snapshot_hash"] in {tag.value for tag in dataset.tags}
@@ -100,7 +128,7 @@ def test_plots_and_predictions_are_artifacts(sample_run: Run, client: MlflowClie
     top = {item.path for item in client.list_artifacts(run_id)}
     assert {"predictions.parquet", "pages", "summary.json"} <= top
     predictions = pd.read_parquet(sample_run.summary["artifacts"]["predictions"])
-    assert set(predictions["model"]) == {"gru", "naive", "garch", "scale_regression"}
+    assert set(predictions["model"]) == {MODEL, "naive", "garch", "scale_regression"}
 
 
 PROBE = """<script>addEventListener("load", () => document.title = JSON.stringify({
@@ -130,7 +158,7 @@ def test_synthetic_model_has_a_name_of_its_own(sample_run: Run, client: MlflowCl
     for alias in ("challenger", "champion"):
         version = client.get_model_version_by_alias("btc-usd-synthetic", alias)
         assert str(version.version) == sample_run.summary["model_version"]
-        assert version.tags["label"] == "SYNTHETIC"
+        assert "\n\nSYNTHETIC\n\n" in version.description
 
 
 def test_nothing_of_the_run_is_left_in_the_work_folder(sample_run: Run) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -83,7 +82,7 @@ def test_each_day_has_one_version_whose_decision_is_what_the_alias_did(
     decided = [
         str(number)
         for number, tags in state["versions"]
-        if json.loads(tags["decision"])["action"] in ("promote", "refresh")
+        if tags["decision"].partition(", ")[0] in ("promote", "refresh")
     ]
     assert [row["to_version"] for row in state["history"]] == decided
     assert len(decided) > undisturbed.n_days // 2

@@ -47,6 +47,8 @@ def test_what_is_given_beats_the_preset():
     assert (recipe.units, recipe.lookback) == (5, 99)
     assert Recipe(preset="gru", cell="rnn").cell == "rnn"
     assert Recipe(preset="gru").name == "gru"
+    assert Recipe(cell="lstm").name == "lstm + regression"
+    assert Recipe(cell="lstm", econometric="egarch").name == "lstm + EGARCH"
 
 
 def test_a_price_target_sees_prices_unless_told_otherwise():

@@ -7,7 +7,7 @@ import pytest
 
 from models.decisions.drift_watch import Shift
 from models.reporting.day_page import describe_day, list_days
-from models.reporting.notes import metrics_table, write_day_note
+from models.reporting.notes import forecast_table, metrics_table, write_day_note
 from models.reporting.render import render_page
 from tests.models.reporting.facts import HOSTILE, LAST_DAY, make_day, make_moves, make_retrain
 
@@ -55,6 +55,31 @@ def test_a_day_that_was_caught_up_is_not_called_tomorrow() -> None:
     facts = describe_day(make_day(kind="catch-up", ledger=ledger))
     assert facts["headline"].startswith("1 January 2025: ")
     assert ("catch-up", "made after its days had begun; never counted as live") in facts["badges"]
+
+
+def test_a_forecast_by_a_model_that_saw_later_days_says_so_in_its_title() -> None:
+    notes = ("Made afterwards: version 3 was trained to 2025-02-01.",)
+    ledger = make_day().ledger.assign(kind="catch-up")
+    facts = describe_day(make_day(kind="catch-up", ledger=ledger, notes=notes))
+    told = "In hindsight, by a model that saw later days, 1 January 2025: "
+    assert facts["headline"].startswith(told)
+
+
+def test_a_repeated_retrain_says_so_in_its_note() -> None:
+    made = make_retrain(done_before=True)
+    note = write_day_note(describe_day(make_day(made=made)), "page.html")
+    assert "Nothing to train: version 3 has these candles and this recipe." in note
+
+
+def test_forecast_table_is_rounded() -> None:
+    day = make_day()
+    first = forecast_table(day.rows, "USD")[0]
+    assert list(first) == [
+        "day", "median, USD", "50 % band", "80 % band", "90 % band", "95 % band", "up",
+        "beyond ±5 %", "below",
+    ]  # fmt: skip
+    assert first["day"] == "2025-01-01"
+    assert all(len(text) < 20 for text in first.values())
 
 
 def test_trust_counts_the_live_record() -> None:

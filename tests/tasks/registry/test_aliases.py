@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from models.config.recipe import Recipe
+from models.decisions.promotion import Decision
 from models.errors import InputError
 from models.naming import run_labels
 from tasks.registry.aliases import (
@@ -20,6 +21,8 @@ from tasks.registry.aliases import (
     read_history,
 )
 from tasks.registry.connection import connect
+from tasks.registry.facts import list_facts
+from tasks.registry.versions import find_version, read_decision, read_recipe
 
 NAME = "btc-usd-synthetic"
 NOW = dt.datetime(2026, 10, 2, tzinfo=dt.UTC)
@@ -84,9 +87,12 @@ def test_a_move_by_hand_is_kept_and_pins(client: MlflowClient) -> None:
     assert champion is not None and str(champion.version) == "1"
     assert read_history(NAME)["state"].tolist() == ["done"]
     assert pin_reason(NAME).endswith("on 2026-10-02: a test")
+    told = client.get_model_version(NAME, "1").description
+    assert told.startswith("Champion since 2026-10-02: manual; a test\n\n")
     # The same move again changes nothing.
     move_by_hand(client, "BTC/USD", wanted("1"))
     assert len(read_history(NAME)) == 1
+    assert client.get_model_version(NAME, "1").description == told
 
 
 def test_a_rollback_needs_a_champion_before(client: MlflowClient) -> None:
@@ -96,5 +102,24 @@ def test_a_rollback_needs_a_champion_before(client: MlflowClient) -> None:
 
 def test_a_version_of_somebody_else_is_told(client: MlflowClient) -> None:
     client.create_model_version(NAME, source="file:///nowhere")
-    with pytest.raises(InputError, match="has no tag 'recipe'"):
+    with pytest.raises(InputError, match="has no recipe"):
         move_by_hand(client, "BTC/USD", wanted("3"))
+
+
+def test_a_version_of_an_earlier_release_is_read_from_its_tags(client: MlflowClient) -> None:
+    decision = Decision(action="refresh", reasons=("a; b", "c"), unproven=True)
+    recipe = Recipe(cell="lstm")
+    tags = {
+        "recipe": recipe.model_dump_json(), "decision": decision.model_dump_json(),
+        "scores": '{"crps_bp": 120.5, "score": 0.98, "n_days": 180}', "as_of": "2025-06-30",
+        "preset": "default", "cell": "lstm", "code_version": "abc", "parent": "1",
+    }  # fmt: skip
+    made = client.create_model_version(NAME, source="file:///nowhere", tags=tags)
+    version = find_version(client, NAME, str(made.version))
+    assert read_decision(version) == decision
+    assert read_recipe(version) == recipe
+    [fact] = [f for f in list_facts(client, NAME) if f["version"] == int(made.version)]
+    assert (fact["decision"], fact["unproven"], fact["reasons"]) == ("refresh", True, ["a; b", "c"])
+    assert (fact["crps_bp"], fact["n_days"], fact["score"]) == (120.5, 180, 0.98)
+    assert (fact["model"], fact["recipe"], fact["code_version"]) == ("lstm", "default", "abc")
+    client.delete_model_version(NAME, str(made.version))
