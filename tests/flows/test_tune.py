@@ -95,14 +95,15 @@ def test_mlflow_has_a_run_for_the_study_and_one_for_every_trial(tuned) -> None:
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     parent = client.get_run(summary["run_id"])
     assert (parent.info.status, parent.data.tags["kind"]) == ("FINISHED", "tuning")
-    assert parent.data.metrics["crps_over_naive"] == summary["score"]
+    assert parent.data.metrics["crps_over_naive"] == pytest.approx(summary["score"], rel=1e-4)
     names = {Path(item.path).name for item in client.list_artifacts(summary["run_id"], "plots")}
     assert {"history.svg", "units.svg", "lookback.svg"} <= names
     runs = client.search_runs(
         [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{summary['run_id']}'"
     )
     found = {int(run.data.tags["trial"]): run.data.metrics["crps_over_naive"] for run in runs}
-    assert found == {trial["number"]: trial["score"] for trial in summary["trials"]}
+    expected = {trial["number"]: trial["score"] for trial in summary["trials"]}
+    assert found == pytest.approx(expected, rel=1e-4)
     assert {run.data.tags["kind"] for run in runs} == {"trial"}
 
 
