@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: screenshots run test lint check audit soak bench lock setup up clean
+.PHONY: docs screenshots run test lint check audit soak bench lock setup up clean
 
 run: $(READY)  ## Retrain: candles of the default exchange, or the synthetic sample, to report
 	@$(BIN)/btc retrain --source auto
@@ -38,6 +38,10 @@ up: $(READY)  ## Servers, deployments and a worker, in the foreground; SOURCE=cs
 
 screenshots: $(READY)  ## The README's picture, of the newest page, in Chromium
 	$(BIN)/python docs/screenshots.py
+
+docs: $(READY)  ## The documents as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo site/index.html
 
 setup: $(READY)
 

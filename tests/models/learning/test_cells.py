@@ -52,7 +52,7 @@ def relu_step(x, h, c, recurrent, bias):
 
 
 def test_a_cell_is_added_by_the_guide_alone(monkeypatch, tmp_path, candles):
-    """CONTRIBUTING.md, "A cell": its name, its entry in the table, and a preset."""
+    """docs/extending.md, "A cell": its name, its entry in the table, and a preset."""
     monkeypatch.setitem(READS_BOTH_WAYS, "relu", False)
     layer = partial(keras.layers.SimpleRNN, activation="relu")
     monkeypatch.setitem(CELLS, "relu", Cell(layer, gates=1, step=relu_step))
