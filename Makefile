@@ -36,8 +36,8 @@ bench: $(READY)  ## Measure speed and memory; DATA=path/to/BTC-USD.csv for real 
 up: $(READY)  ## Servers, deployments and a worker, in the foreground; SOURCE=csv:PATH
 	@$(BIN)/btc up $(if $(SOURCE),--source $(SOURCE))
 
-screenshots: $(READY)  ## The README's picture, of the newest page, in Chromium
-	$(BIN)/python docs/screenshots.py
+screenshots: $(READY)  ## The pictures of README and docs, of the state in BTC_HOME; SOURCE=csv:PATH
+	SOURCE="$(SOURCE)" $(BIN)/python docs/screenshots.py
 
 docs: $(READY)  ## The documents as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

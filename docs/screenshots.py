@@ -1,38 +1,122 @@
-"""Take the README's picture: the newest page of the day in BTC_HOME, in headless Chromium.
+"""Take the pictures of the README and the documents, in headless Chromium; none is made by hand.
 
-`make screenshots` runs it after a retrain, as in
+`make screenshots` runs it on the state in BTC_HOME, after a retrain, as in
 `btc retrain --source csv:BTC-USD.csv --as-of 2024-12-31 && make screenshots`.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
-import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
-TARGET = Path(__file__).with_name("page.png")
-# Headless, and asking nothing of the network.
-OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--force-device-scale-factor=1", "--window-size=1100,1150",
-)  # fmt: skip
+from playwright.sync_api import Page, sync_playwright
+from rich.console import Console
+from rich.text import Text
+
+FOLDER = Path(__file__).parent
+BIN = Path(sys.executable).parent
+COLUMNS = 84
+TERMINAL = """<body style="margin:0;background:#17202a"><pre style="margin:0;padding:18px 22px;
+font:15px/1.32 'DejaVu Sans Mono','Liberation Mono',monospace;color:#e6edf3;width:max-content">
+{code}</pre></body>"""
 
 
 def main() -> None:
-    """Photograph the page that `btc report` names."""
+    """Photograph the page of the newest day, MLflow's view, Prefect's run, and a terminal."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         sys.exit("screenshots: no Chromium found; install it (apt-get install chromium)")
-    btc = Path(sys.executable).with_name("btc")
-    page = subprocess.run([btc, "report"], capture_output=True, text=True, check=True)
-    address = Path(page.stdout.splitlines()[-1]).as_uri()
-    with tempfile.TemporaryDirectory() as profile:
-        command = [browser, *OPTIONS, f"--user-data-dir={profile}", f"--screenshot={TARGET}"]
-        subprocess.run([*command, address], check=True, capture_output=True, timeout=120)
-    print(TARGET)
+    told = subprocess.run([BIN / "btc", "report"], capture_output=True, text=True)
+    if told.returncode:
+        sys.exit(f"screenshots: no page to photograph; {told.stderr.strip()}")
+    day = Path(told.stdout.splitlines()[-1])
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1100, "height": 1150})
+        page.goto(day.as_uri())
+        _keep(page, "page.png")
+        page.set_content(TERMINAL.format(code=_show_terminal(day.stem)))
+        page.locator("pre").screenshot(path=FOLDER / "terminal.png")
+        page.set_viewport_size({"width": 1400, "height": 640})
+        with _mlflow() as address:
+            _visit(page, address, "role=row >> nth=1")
+            _keep(page, "mlflow.png")
+        with _prefect() as address:
+            page.set_viewport_size({"width": 1400, "height": 900})
+            _visit(page, f"{address}/runs", "a:has-text('retrain')")
+            page.locator("a:has-text('retrain')").last.click()
+            page.wait_for_timeout(4000)
+            _keep(page, "prefect.png")
+        chromium.close()
+
+
+def _visit(page: Page, address: str, wanted: str) -> None:
+    page.goto(address)
+    page.wait_for_selector(wanted, timeout=60_000)
+    page.wait_for_timeout(3000)
+
+
+def _keep(page: Page, name: str) -> None:
+    page.screenshot(path=FOLDER / name)
+    print(FOLDER / name)
+
+
+def _show_terminal(day: str) -> str:
+    """`btc forecast` as a terminal shows it, as HTML."""
+    source = os.environ.get("SOURCE") or "sample"
+    command = f"btc forecast --source {source} --as-of {day}"
+    shown = f"btc forecast --source {re.sub(r'[^:]*/', '', source)} --as-of {day}"
+    run = ["script", "-qec", f"stty cols {COLUMNS}; {BIN / command}", os.devnull]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
+    console.print(Text.from_ansi(f"$ {shown}\n{done.stdout}".replace("\r", "").rstrip()))
+    return console.export_html(code_format="{code}", inline_styles=True)
+
+
+@contextmanager
+def _mlflow() -> Iterator[str]:
+    process = subprocess.Popen([BIN / "btc", "ui", "--no-open"], stdout=subprocess.PIPE, text=True)
+    try:
+        yield (process.stdout.readline() if process.stdout else "").strip()
+    finally:
+        process.send_signal(2)
+        process.wait(30)
+
+
+@contextmanager
+def _prefect() -> Iterator[str]:
+    """A Prefect server on the database that retrains without a server wrote."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = Path(os.environ.get("BTC_HOME") or ".btc").absolute()
+    env = os.environ | {"PREFECT_HOME": str(home / "prefect"), "DO_NOT_TRACK": "1"}
+    command = [BIN / "prefect", "server", "start", "--port", str(port)]
+    process = subprocess.Popen(
+        command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    )
+    try:
+        for _ in range(240):
+            time.sleep(0.5)
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2)
+                break
+            except OSError:
+                continue
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.padding import Padding
 
 from flows.cli.tables import fit_table, make_table, open_console
 
@@ -48,7 +47,8 @@ def print_retrain(
     mark = " (unproven)" if summary.decision.unproven else ""
     console.print(f"Decision: {summary.decision.action}{mark}", markup=False)
     for reason in summary.decision.reasons:
-        console.print(Padding(escape(f"- {reason}"), (0, 0, 0, 2)))
+        lines = textwrap.wrap(f"  - {reason}", console.width, subsequent_indent=" " * 4)
+        console.print("\n".join(lines), markup=False)
     aliases = "".join(f" @{alias}" for alias in summary.aliases)
     # Never broken, since they are copied.
     for name, text in (

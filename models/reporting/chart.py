@@ -193,7 +193,8 @@ def padded(
 def draw(chart: Chart, width: int) -> Drawing:
     """Place a chart on a canvas of `width` pixels."""
     height = chart.height
-    right = min(chart.right, width // 4)
+    longest = max((len(layer.label) for layer in chart.layers if layer.kind != "down"), default=0)
+    right = max(min(chart.right, width // 4), min(round(CHARACTER * longest) + 8, width // 3))
     drawing = Drawing(width, height, bottom=height - BOTTOM)
 
     def px(value: float) -> float:

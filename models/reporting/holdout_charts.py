@@ -17,6 +17,8 @@ from models.wording import count_days, percent
 
 # Looks of the references, in the order in which they are drawn.
 LOOKS = {"naive": "naive", "garch": "garch"}
+# Names too long for the end of a line.
+SHORT = {"scale_regression": "regression"}
 
 
 def holdout_charts(frame: pd.DataFrame, model: str, judging: Judging) -> list[Chart]:
@@ -84,7 +86,7 @@ def skill_chart(
             LOOKS.get(name, "best"),
             (0.0,),
             (100 * skills[name][max(skills[name])][0],),
-            label=f"vs {name}",
+            label=f"vs {SHORT.get(name, name)}",
         )
         for name in names
     ]

@@ -235,9 +235,10 @@ def describe_verdict(verdict: Verdict, n_days: int, skill: Metrics, echo: Echo) 
         "unclear": "is not provably better than naive's",
         "untested": "cannot be told from naive's yet",
     }[skill_kind(crps[1], crps[2])]
+    told = with_interval(value, crps[1], crps[2])
     text = (
         f"The range of prices {judged}: one day ahead, over {n_days} test days, its error (CRPS) "
-        f"has a skill of {with_interval(value, crps[1], crps[2])}. The price itself: {verdict}, "
+        f"{'is' if value < -1 else 'has a skill of'} {told}. The price itself: {verdict}, "
         f"{with_interval(rmse[0] or 0.0, rmse[1], rmse[2])} by RMSE."
     )
     if echo.is_echo:
@@ -277,7 +278,7 @@ def _same_days(
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
+    if len(a) < 3 or np.ptp(a) < ROUNDING or np.ptp(b) < ROUNDING:
         return None
     return float(np.corrcoef(a, b)[0, 1])
 

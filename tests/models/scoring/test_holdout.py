@@ -212,6 +212,14 @@ def test_echo_skips_days_next_to_a_gap_and_is_none_where_undefined():
     assert measure_echo(flat).correlation_today is None
 
 
+def test_a_forecast_that_does_not_move_is_no_echo():
+    """One price for every day, as the classroom recipe has it: what moves is rounding."""
+    rows = make_rows("naive").query("step == 1")
+    fixed = rows.assign(**{"q0.5": np.log(178.1) - np.log(rows["close_origin"])})
+    echo = measure_echo(fixed)
+    assert (echo.correlation_today, echo.correlation_yesterday, echo.is_echo) == (None, None, False)
+
+
 # MASE and refusals.
 
 
