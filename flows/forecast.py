@@ -25,7 +25,7 @@ from models.reporting.summaries import (
 )
 from tasks.ingest import ingest
 from tasks.page import page
-from tasks.preflight import check_request
+from tasks.preflight import check_clock, check_request
 from tasks.snapshot import snapshot
 from tasks.storage.files import discarded_after
 from tasks.storage.snapshots import find_newest_snapshot
@@ -52,6 +52,7 @@ def forecast(
     check_request(config)
     scheduled, now = read_clock()
     newest_closed = newest_closed_day(now)
+    check_clock(config.symbol, newest_closed)
     as_of = resolve_as_of(config.as_of or newest_closed_day(scheduled), newest_closed)
 
     with alive(), take_turn(config.symbol, as_of) as mine:

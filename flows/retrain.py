@@ -34,7 +34,7 @@ from tasks.decide import decide_on
 from tasks.evaluate import evaluate
 from tasks.ingest import ingest
 from tasks.page import page
-from tasks.preflight import check_request
+from tasks.preflight import check_clock, check_request
 from tasks.promote import promote
 from tasks.recall import recall
 from tasks.refit import refit
@@ -70,6 +70,7 @@ def retrain(
     check_request(config)
     scheduled, now = read_clock()
     newest_closed = newest_closed_day(now)
+    check_clock(config.symbol, newest_closed)
     as_of = resolve_as_of(config.as_of or newest_closed_day(scheduled), newest_closed)
     with alive(), take_turn(config.symbol, as_of) as mine:
         if not mine:

@@ -11,7 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from prefect.artifacts import create_table_artifact
 
 from models.config.flows import RetrainConfig
-from models.decisions.outlook import describe_age, describe_training, lacking_columns
+from models.decisions.outlook import describe_age, describe_training, is_live, lacking_columns
 from models.errors import NoForecastError
 from models.forecasters.forecaster import Forecaster
 from models.forecasters.frame import Forecast, tabulate_forecast
@@ -37,9 +37,9 @@ def forecast_with_champion(
 ) -> OutlookRecord:
     """Forecast from the snapshot's last candle with the champion, and enter it in the ledger.
 
-    It is live only if that candle is the newest closed one, else catch-up. Where the champion has
-    seen later days, the version that the run has just made forecasts. Raises InputError where no
-    champion can forecast these candles.
+    It is live only if that candle is the newest closed one and the model knows no later one, else
+    catch-up. Where the champion has seen later days, the version that the run has just made
+    forecasts. Raises InputError where no champion can forecast these candles.
     """
     wanted = config.as_of or newest_closed
     notes = describe_age(snapshot.source, snapshot.as_of, wanted, config.watch)
@@ -48,11 +48,12 @@ def forecast_with_champion(
     candles = read_candles(snapshot)
     champion, forecaster = _load_forecaster(connect(), name, candles, request.made)
     notes += describe_training(champion.version, champion.tags["as_of"], snapshot.as_of)
+    trained_to = dt.date.fromisoformat(champion.tags["as_of"])
     forecast = forecaster.predict(candles)
     facts = {
         "model": name,
         "version": int(champion.version),
-        "kind": "live" if snapshot.as_of == newest_closed else "catch-up",
+        "kind": "live" if is_live(snapshot.as_of, newest_closed, trained_to) else "catch-up",
         "issued_at": issued_at,
         "note": "; ".join(notes),
     }

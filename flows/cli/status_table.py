@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from flows.cli.tables import make_table, open_console
-from models.decisions.alarms import Alarm, Facts
+from models.decisions.alarms import REGISTRY, Alarm, Facts
 
 
 def print_status(
@@ -26,7 +26,9 @@ def print_status(
     if coming is not None:
         table.add_row("next run", f"{coming[0]} at {coming[1]:%Y-%m-%d %H:%M} UTC")
     today = facts.at.date()
-    if facts.champion is not None and facts.champion_as_of is not None:
+    if not facts.servers.get(REGISTRY, True):
+        table.add_row("champion", "not known, the registry does not answer")
+    elif facts.champion is not None and facts.champion_as_of is not None:
         age = (today - facts.champion_as_of).days
         table.add_row("champion", f"version {facts.champion} of {facts.champion_as_of}, {age} days")
     else:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection, Iterable
 
 from pydantic import BaseModel, ConfigDict
 
 LATE = dt.timedelta(hours=1)
+FAR = dt.timedelta(days=2)
+"""How far the next run of a schedule may be before somebody is told."""
 STALE_DAYS = 2
 """Age of the newest candle, in days, from which it is an alarm; yesterday's is the normal one."""
 LEAST_DISK_BYTES = 1_000_000_000
 REJECTED_DAYS = 3
+REGISTRY = "registry and ledger"
+"""Their name among the servers; there only where they do not answer."""
 
 
 class _Frozen(BaseModel):
@@ -45,6 +50,7 @@ class Facts(_Frozen):
     servers: dict[str, bool] = {}
     runs: tuple[RunFacts, ...] = ()
     overdue: dict[str, dt.datetime] = {}
+    planned: dict[str, dt.datetime | None] = {}
     newest_candle: dt.date | None = None
     champion: int | None = None
     champion_as_of: dt.date | None = None
@@ -91,6 +97,13 @@ def find_alarms(facts: Facts) -> list[Alarm]:
         if facts.at - due > LATE
     ]  # fmt: skip
     found += [
+        _alarm("overdue", today, f"{flow} is not planned",
+               f"its next run is of {due:%Y-%m-%d}" if due else "its schedule has no next run",
+               "`btc down`, then `btc up`, plan anew", key=f"{flow} unplanned")
+        for flow, due in facts.planned.items()
+        if due is None or due - facts.at > FAR
+    ]  # fmt: skip
+    found += [
         _alarm("server", today, f"{name} does not answer", "its process is gone or hangs",
                "`btc down` and `btc up`", key=name)
         for name, well in facts.servers.items()
@@ -126,6 +139,16 @@ def find_alarms(facts: Facts) -> list[Alarm]:
     ]
 
 
+def find_unknown(facts: Facts, topics: Iterable[str]) -> set[str]:
+    """Those of the topics that are not known now, since what would know does not answer."""
+    unknown: set[str] = set()
+    if not facts.servers.get("prefect"):
+        unknown |= {topic for topic in topics if topic == "overdue" or topic.startswith("run ")}
+    if not facts.servers.get(REGISTRY, True):
+        unknown |= {"rejected", "drift"}
+    return unknown
+
+
 def _failed(run: RunFacts) -> Alarm:
     return Alarm(
         topic=f"run {run.flow}",
@@ -158,16 +181,17 @@ def _alarm(topic: str, day: dt.date, what: str, why: str, todo: str, key: str = 
 
 
 def select_untold(
-    alarms: list[Alarm], told: dict[str, list[str]]
+    alarms: list[Alarm], told: dict[str, list[str]], unknown: Collection[str] = ()
 ) -> tuple[list[Alarm], list[str], dict[str, list[str]]]:
     """Alarms that were not told yet, topics that are well again, and what is told after both.
 
     `told`: the keys told, by topic. Topics that do not last keep their keys and are never well.
+    `unknown`: topics of which nobody can say now whether they are well, see `find_unknown`.
     """
     new = [alarm for alarm in alarms if alarm.key not in told.get(alarm.topic, [])]
     standing = {alarm.topic for alarm in alarms}
     passing = {alarm.topic for alarm in alarms if not alarm.lasts}
-    well = sorted(topic for topic in told if topic not in standing and topic != "champion")
+    well = sorted(set(told) - standing - {"champion"} - set(unknown))
     after = {topic: keys for topic, keys in told.items() if topic not in well}
     for alarm in new:
         kept = after.get(alarm.topic, []) if alarm.topic not in passing else []

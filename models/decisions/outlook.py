@@ -44,6 +44,11 @@ def is_hindsight(notes: Iterable[str]) -> bool:
     return any(note.startswith("Made afterwards") for note in notes)
 
 
+def is_live(as_of: dt.date, newest_closed: dt.date, trained_to: dt.date) -> bool:
+    """Whether a forecast from `as_of` was made before its first target, by a model of before."""
+    return as_of == newest_closed and trained_to <= as_of
+
+
 def lacking_columns(needed: Iterable[str], columns: Iterable[str]) -> list[str]:
     """Columns that a model needs and the candles do not have."""
     return sorted(set(needed) - set(columns))

@@ -13,12 +13,14 @@ from urllib.parse import unquote, urlsplit
 import requests
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from models.decisions.alarms import Alarm, Facts, find_alarms, select_untold
-from models.errors import InputError, ServiceError
+from models.decisions.alarms import Alarm, Facts, find_alarms, find_unknown, select_untold
+from models.errors import DiskError, InputError, ServiceError
 from tasks.storage.files import whole_file, write_text
 from tasks.storage.home import home
 
 SEND_SECONDS = 15
+_unkept: dict[Path, dict[str, Any]] = {}
+"""What was told and could not be written, by its file: a full disk must not be told each minute."""
 
 
 class Channel(BaseModel):
@@ -115,26 +117,29 @@ def tell(facts: Facts) -> list[str]:
     """
     channels = read_channels()
     told = _read_told()
-    alarms = find_alarms(facts)
-    new, well, after = select_untold(alarms, told["alarms"])
+    alarms, unknown = find_alarms(facts), find_unknown(facts, told["alarms"])
+    new, well, after = select_untold(alarms, told["alarms"], unknown)
     lines = []
     for alarm in new:
         taken = _tell_all(channels, f"btc-daily: {alarm.what}", alarm.text, alarm)
         lines.append(f"alarm: {alarm.what} ({alarm.why})")
         lines += taken
-        if channels and len(taken) == len(_telling(channels)):
+        if taken and len(taken) == len(_telling(channels)):
             after[alarm.topic].remove(alarm.key)
     for topic in well:
         lines.append(f"well again: {topic}")
-        lines += _tell_all(channels, f"btc-daily: well again: {topic}", "It needs no attention.")
+        text = f"{facts.at.date()}: it needs no attention any more."
+        taken = _tell_all(channels, f"btc-daily: well again: {topic}", text)
+        lines += taken
+        if taken and len(taken) == len(_telling(channels)):
+            after[topic] = told["alarms"][topic]
     success = next((r.run_id for r in facts.runs if r.flow == "retrain" and r.state == "COMPLETED"),
                    "")  # fmt: skip
     if success and success != told["pinged"]:
         failed = _ping(channels)
         lines += failed
         told["pinged"] = success if not failed else told["pinged"]
-    write_text(json.dumps({"alarms": after, "pinged": told["pinged"]}), _told_path())
-    return lines
+    return lines + _write_told({"alarms": after, "pinged": told["pinged"]})
 
 
 def _telling(channels: list[Channel]) -> list[Channel]:
@@ -164,11 +169,24 @@ def _collect(messages: list[tuple[Channel, str, str, dict[str, Any]]]) -> list[s
 
 
 def _read_told() -> dict[str, Any]:
+    if _told_path() in _unkept:
+        return _unkept[_told_path()]
     try:
         stored: dict[str, Any] = json.loads(_told_path().read_text("utf-8"))
         return {"alarms": {}, "pinged": ""} | stored
     except (OSError, ValueError):
         return {"alarms": {}, "pinged": ""}
+
+
+def _write_told(told: dict[str, Any]) -> list[str]:
+    """Keep what was told, in this process alone where it cannot be written."""
+    try:
+        write_text(json.dumps(told), _told_path())
+    except (DiskError, OSError) as error:
+        _unkept[_told_path()] = told
+        return [str(error)]
+    _unkept.pop(_told_path(), None)
+    return []
 
 
 def _told_path() -> Path:

@@ -18,10 +18,11 @@ import psutil
 from models.decisions.alarms import LEAST_DISK_BYTES
 from models.errors import InputError, ServiceError
 from models.naming import model_name
-from tasks.service.facts import find_api, find_newest_candle, look_at_servers
+from tasks.service.facts import find_api, look_at_servers
 from tasks.service.runs import crash_dead_runs
 from tasks.storage.home import home, is_open
 from tasks.storage.lock import hold
+from tasks.storage.snapshots import find_newest_candle
 
 LEAST_MEMORY_BYTES = 1_000_000_000
 # Combinations that are known not to work: package, first version that fails, why.

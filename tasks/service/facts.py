@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import shutil
 from typing import Any
 
-from models.decisions.alarms import Facts, MoveFacts, RunFacts
-from models.errors import ServiceError
+from models.decisions.alarms import REGISTRY, Facts, MoveFacts, RunFacts
+from models.errors import InputError, ServiceError
 from models.naming import model_name
 from tasks.service.processes import is_running, read_state
 from tasks.service.runs import OURS, answers, call, is_worker_online, recent_runs
 from tasks.storage.home import home
+from tasks.storage.snapshots import find_newest_candle
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED")
 DAY = dt.timedelta(days=1)
@@ -26,7 +26,11 @@ def gather_facts(symbol: str = "BTC/USD") -> Facts:
     known: dict[str, Any] = {"servers": servers}
     if servers.get("prefect"):
         known |= {"runs": _last_runs(api, addresses), "overdue": _overdue(api)}
-    known |= _registry_facts(model_name(symbol, synthetic=False))
+        known["planned"] = _planned(api)
+    try:
+        known |= _registry_facts(model_name(symbol, synthetic=False))
+    except (InputError, ServiceError, OSError):
+        known["servers"] = servers | {REGISTRY: False}
     return Facts(
         at=dt.datetime.now(dt.UTC),
         newest_candle=find_newest_candle(symbol),
@@ -94,23 +98,40 @@ def _overdue(api: str) -> dict[str, dt.datetime]:
     return found
 
 
+def _planned(api: str) -> dict[str, dt.datetime | None]:
+    """The next start by flow of every deployment that has a schedule; None where it has no run."""
+    names = {flow["id"]: flow["name"] for flow in call(api, "/flows/filter", {})}
+    found: dict[str, dt.datetime | None] = {}
+    for deployment in call(api, "/deployments/filter", {"flows": {"name": {"any_": OURS}}}):
+        if deployment["paused"] or not any(plan["active"] for plan in deployment["schedules"]):
+            continue
+        asked = {
+            "deployments": {"id": {"any_": [deployment["id"]]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+            "sort": "EXPECTED_START_TIME_ASC",
+            "limit": 1,
+        }
+        runs = call(api, "/flow_runs/filter", asked)
+        start = dt.datetime.fromisoformat(runs[0]["expected_start_time"]) if runs else None
+        found[names.get(deployment["flow_id"], "?")] = start
+    return found
+
+
 def _registry_facts(name: str) -> dict[str, Any]:
     """Champion, decisions, moves and drift; nothing where there is no state yet."""
     if not (home() / "mlflow.db").exists() and "MLFLOW_TRACKING_URI" not in os.environ:
         return {}
     from tasks.registry.aliases import find_champion, read_history
-    from tasks.registry.connection import connect
+    from tasks.registry.connection import connect, told_in_one_line
     from tasks.registry.versions import find_versions, read_decision
     from tasks.storage.ledger import forecast_days, read_last_look
 
-    try:
+    with told_in_one_line():
         client = connect()
         champion = find_champion(client, name)
         decided = [read_decision(version) for version in find_versions(client, name)[:3]]
-        history = read_history(name)
-        days, look = forecast_days(name), read_last_look(name)
-    except (ServiceError, OSError) as error:
-        raise ServiceError(f"the registry cannot be read ({error})") from error
+    history = read_history(name)
+    days, look = forecast_days(name), read_last_look(name)
     done = history[(history["state"] == "done") & ~history["action"].isin(["pin", "unpin"])]
     move = None
     if len(done):
@@ -131,16 +152,6 @@ def _registry_facts(name: str) -> dict[str, Any]:
         "drift": tuple(look["alarms"]) if look else (),
         "drift_day": look["as_of"] if look else None,
     }
-
-
-def find_newest_candle(symbol: str) -> dt.date | None:
-    """Newest day of the symbol's snapshots, by their manifests alone."""
-    days = []
-    for manifest in (home() / "snapshots").glob("*/manifest.json"):
-        facts = json.loads(manifest.read_text(encoding="utf-8"))
-        if facts["symbol"] == symbol and not facts["synthetic"]:
-            days.append(dt.date.fromisoformat(facts["as_of"]))
-    return max(days, default=None)
 
 
 def _existing() -> str:

@@ -100,18 +100,33 @@ def check_port(name: str, host: str, port: int) -> None:
 
 
 def stop(pid: int) -> None:
-    """End a process and all that it started: first by asking, then by force."""
-    try:
+    """End a process and all that it started: first by asking, then by force.
+
+    Also where the process itself is gone and others of its group are left, as a killed server's.
+    """
+    family = {found for found in psutil.process_iter() if _group(found.pid) == pid}
+    with contextlib.suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
-        family = [*root.children(recursive=True), root]
-    except psutil.NoSuchProcess:
-        return
+        family |= {*root.children(recursive=True), root}
     for process in family:
         _signal(process, kill=False)
     _, left = psutil.wait_procs(family, END_SECONDS)
     for process in left:
         _signal(process, kill=True)
     psutil.wait_procs(left, END_SECONDS)
+
+
+def _group(pid: int) -> int | None:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return None
+
+
+def seconds_since_boot() -> float:
+    """A clock that nobody sets, and that goes on while the machine sleeps."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
 
 
 def _signal(process: psutil.Process, *, kill: bool) -> None:

@@ -24,6 +24,7 @@ from tasks.service.processes import (
     check_port,
     is_running,
     read_state,
+    seconds_since_boot,
     start_child,
     state_path,
     stop,
@@ -44,6 +45,8 @@ from tasks.storage.home import home, make_private
 
 LOOK_SECONDS, SWEEP_SECONDS, ALARM_SECONDS = 3, 30, 60
 WORKER_SECONDS = 180
+CLOCK_SECONDS = 300
+"""By how much the clock may be set back before runs are planned anew."""
 # A server that ends this often within ten minutes is not started again.
 RESTARTS, RESTART_SECONDS = 5, 600
 
@@ -71,6 +74,7 @@ class Service:
     addresses: dict[str, str] = field(default_factory=dict)
     restarts: list[float] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
+    clock: float = field(default_factory=lambda: time.time() - seconds_since_boot())
 
     def start(self) -> None:
         """Start everything in turn, and wait until all of it answers."""
@@ -170,6 +174,8 @@ class Service:
             "BTC_HOME": str(home()),
             "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+            # For language models, and seven processes of 250 MB.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         if "prefect" in self.addresses:
             own["PREFECT_API_URL"] = self.api
@@ -195,6 +201,7 @@ class Service:
         while True:
             self._restart_ended()
             try:
+                self._mind_clock()
                 self._tell_events()
                 if time.monotonic() - swept > SWEEP_SECONDS:
                     swept = time.monotonic()
@@ -204,9 +211,22 @@ class Service:
                     alarmed = time.monotonic()
                     for text in check_alarms(self.api):
                         self._line(text)
-            except ServiceError as error:
-                self._line(str(error))
+            except Exception as error:  # noqa: BLE001, what is watched may fail in any way
+                self._line(" ".join(hide(error).split())[:500])
             time.sleep(LOOK_SECONDS)
+
+    def _mind_clock(self) -> None:
+        """Plan anew where the clock was set back: Prefect would wait until the old time comes."""
+        before, self.clock = self.clock, time.time() - seconds_since_boot()
+        if before - self.clock < CLOCK_SECONDS:
+            return
+        back = dt.timedelta(seconds=round(before - self.clock))
+        self._line(f"the clock was set back by {back}; the runs are planned anew")
+        for child in self.children:
+            if child.name == "prefect":
+                stop(child.process.pid)
+                self._restart_ended()
+        self._deploy()
 
     def _tell_events(self) -> None:
         for run in reversed(recent_runs(self.api)):
@@ -227,8 +247,15 @@ class Service:
             if len(self.restarts) > RESTARTS:
                 raise ServiceError(f"{child.name} ends again and again; see {child.log}")
             self._line(f"{child.name} ended ({child.process.returncode}); it is started again")
-            self.children[place] = start_child(child.name, child.command, child.env)
-            write_state(self.addresses, self.children)
+            if child.name != "worker":  # A run may go on without its worker.
+                stop(child.process.pid)
+            self.children[place] = again = start_child(child.name, child.command, child.env)
+            try:
+                write_state(self.addresses, self.children)
+                if child.name == "prefect":
+                    wait_until_answers(again, self.api)
+            except ServiceError as error:
+                self._line(str(error))
 
     def stop(self) -> None:
         """End everything that was started, the worker first, and mark the runs that this ends."""

@@ -68,6 +68,16 @@ def find_newest_snapshot(
     return known[-1]
 
 
+def find_newest_candle(symbol: str) -> dt.date | None:
+    """Newest day of the symbol's snapshots, by their manifests alone."""
+    days = []
+    for manifest in (home() / "snapshots").glob("*/manifest.json"):
+        facts = json.loads(manifest.read_text(encoding="utf-8"))
+        if facts["symbol"] == symbol and not facts["synthetic"]:
+            days.append(dt.date.fromisoformat(facts["as_of"]))
+    return max(days, default=None)
+
+
 def archive_name(record: SnapshotRecord) -> str:
     """Where a snapshot is in the archive, so that those of a symbol are listed by day."""
     folder = f"{record.as_of}-{record.sha256}"

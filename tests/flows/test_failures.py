@@ -100,3 +100,15 @@ def test_locked_ledger_stops_the_retrain_before_the_champion_moves(
     summary = run(retrain, 1)
     assert summary["forecast"]["ledger"]["new"] == 3
     assert champion(client) == summary["model_version"]
+
+
+def test_a_clock_that_was_set_back_is_told_and_nothing_is_stored(
+    run: Run, one_day: Path, client: MlflowClient
+) -> None:
+    before = read_ledger(NAME)
+    for flow in (retrain, forecast):
+        with pytest.raises(InputError, match=r"the clock says .* candle of 2026-10-01: set the"):
+            run(flow, -1)
+    assert read_ledger(NAME).equals(before)
+    assert champion(client) == "1"
+    assert list(one_day.glob("work/*")) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -21,7 +23,7 @@ from tasks.storage.ledger import read_ledger
 from tests.flows import states
 from tests.flows.states import Run, champion
 from tests.servers import BIN, Postgres, environment, fill_disk, free_port, wait_for
-from tests.simulation.days import NAME, end_state
+from tests.simulation.days import NAME, RECIPE, end_state, write_candles
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 DOWN_SECONDS = 5
@@ -230,3 +232,38 @@ def test_a_full_disk_is_one_line_and_the_next_run_completes(
     (small_disk / "filler").unlink()
     states.run_flow(monkeypatch, home, retrain, 1)
     check_same(end_state(home), second_day)
+
+
+@soak
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="apt-get install faketime")
+def test_a_clock_a_day_behind_and_a_year_ahead_is_one_line_and_the_next_run_completes(
+    one_day: Path, second_day: dict[str, Any], tmp_path: Path
+) -> None:
+    small = {"recipe": RECIPE, "promotion": {"refresh_margin": 0.5}}
+    config = tmp_path / "small.json"
+    config.write_text(json.dumps(small))
+
+    def run_at(moment: str, candles_to: int) -> tuple[int, str]:
+        csv = write_candles(one_day, candles_to)
+        command = ["faketime", "-f", f"@{moment} 00:20:00", str(BIN / "btc"), "retrain"]
+        command += ["--source", f"csv:{csv}", "--config", str(config)]
+        env = environment(one_day, TZ="UTC")
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True)
+        told = [line for line in done.stderr.splitlines() if line.startswith("btc: ")]
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, "".join(told)
+
+    before = end_state(one_day)
+    code, told = run_at("2026-10-01", 0)
+    assert code == 2 and "there is a candle of 2026-10-01: set the clock" in told
+    code, told = run_at("2027-10-02", 0)
+    assert code == 1 and "no forecast: the newest candle" in told and "365 days old" in told
+    after = end_state(one_day)
+    for part in ("versions", "aliases", "ledger", "history", "snapshots"):
+        assert after[part] == before[part], part
+    assert run_at("2026-10-03", 1) == (0, "")
+    expected = second_day["ledger"]
+    assert [row["kind"] for row in end_state(one_day)["ledger"]] == [
+        row["kind"] for row in expected
+    ]
+    assert end_state(one_day)["aliases"] == second_day["aliases"]

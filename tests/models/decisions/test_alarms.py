@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from models.decisions.alarms import Alarm, Facts, MoveFacts, RunFacts, find_alarms, select_untold
+from models.decisions.alarms import (
+    REGISTRY,
+    Alarm,
+    Facts,
+    MoveFacts,
+    RunFacts,
+    find_alarms,
+    find_unknown,
+    select_untold,
+)
 
 NOW = dt.datetime(2026, 5, 10, 2, 0, tzinfo=dt.UTC)
 TODAY = NOW.date()
@@ -43,6 +52,8 @@ def test_where_all_is_well_nothing_is_told():
         ({"runs": (run("FAILED"),)}, "run retrain"),
         ({"runs": (run("CRASHED"),)}, "run retrain"),
         ({"overdue": {"retrain": NOW - dt.timedelta(minutes=61)}}, "overdue"),
+        ({"planned": {"retrain": NOW + dt.timedelta(days=365)}}, "overdue"),
+        ({"planned": {"retrain": None}}, "overdue"),
         ({"servers": {"worker": False}}, "server"),
         ({"newest_candle": dt.date(2026, 5, 7)}, "candle"),
         ({"disk_bytes": 999_999_999}, "disk"),
@@ -62,6 +73,7 @@ def test_each_trouble_is_one_alarm_with_day_reason_and_remedy(changed, topic):
     "changed",
     [
         {"overdue": {"retrain": NOW - dt.timedelta(minutes=59)}},
+        {"planned": {"retrain": NOW + dt.timedelta(hours=47)}},
         {"newest_candle": dt.date(2026, 5, 8)},
         {"disk_bytes": 1_000_000_000},
         {"decisions": ("reject", "reject", "refresh")},
@@ -95,3 +107,10 @@ def test_a_move_of_the_champion_is_told_once_and_never_well_again():
     assert tell(find_alarms(facts(move=move("k"))), told)[:2] == ([], [])
     assert tell(find_alarms(facts(move=move("l"))), told)[:2] == (["l"], [])
     assert tell(find_alarms(facts()), told)[:2] == ([], [])
+
+
+def test_nothing_is_well_again_while_nobody_can_say_so():
+    told = {"run retrain": ["a"], "drift": ["x"], "overdue": ["y"], "disk": ["disk"]}
+    blind = facts(servers={"prefect": False, REGISTRY: False}, runs=(), drift=())
+    assert select_untold(find_alarms(blind), told, find_unknown(blind, told))[1] == ["disk"]
+    assert find_unknown(facts(), told) == set()

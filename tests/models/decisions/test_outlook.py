@@ -9,6 +9,7 @@ from models.decisions.outlook import (
     describe_age,
     describe_training,
     find_missed,
+    is_live,
     lacking_columns,
     next_midnight,
 )
@@ -55,3 +56,10 @@ def test_columns_that_the_candles_lack_are_named_in_order() -> None:
 def test_a_forecast_could_be_made_live_until_the_next_candle_closed() -> None:
     """The candle of 1 October closes when the 2nd begins, the next when the 3rd does."""
     assert next_midnight(DAYS[0]) == dt.datetime(2026, 10, 3, tzinfo=dt.UTC)
+
+
+def test_what_a_model_of_later_days_says_is_never_live() -> None:
+    assert is_live(DAYS[4], DAYS[4], DAYS[4])
+    assert is_live(DAYS[4], DAYS[4], DAYS[3])
+    assert not is_live(DAYS[4], DAYS[4], DAYS[5])
+    assert not is_live(DAYS[4], DAYS[5], DAYS[4])

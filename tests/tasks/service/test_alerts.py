@@ -17,6 +17,7 @@ from models.decisions.alarms import Facts, RunFacts
 from models.errors import InputError
 from tasks.service.alerts import make_channel, read_channels, tell, write_channels
 from tests.flows.states import btc
+from tests.servers import fill_disk
 
 NOW = dt.datetime(2026, 5, 10, 2, 0, tzinfo=dt.UTC)
 
@@ -113,6 +114,31 @@ def test_what_no_channel_took_is_tried_again(webhook: str, own_home: Path) -> No
     Receiver.status = 200
     assert tell(facts("FAILED")) == ["alarm: retrain failed (no space)"]
     assert tell(facts("FAILED")) == []
+
+
+def test_an_end_that_no_channel_took_is_tried_again(webhook: str, own_home: Path) -> None:
+    btc("alerts", "add", "webhook", webhook)
+    tell(facts("FAILED"))
+    Receiver.status = 500
+    assert tell(facts("COMPLETED"))[0] == "well again: run retrain"
+    Receiver.status = 200
+    assert tell(facts("COMPLETED")) == ["well again: run retrain"]
+    assert tell(facts("COMPLETED")) == []
+
+
+def test_a_full_disk_is_told_once_although_nothing_can_be_kept(
+    webhook: str, small_disk: Path
+) -> None:
+    btc("alerts", "add", "webhook", webhook)
+    tell(facts("COMPLETED"))
+    filler = fill_disk(small_disk)
+    full = facts("COMPLETED").model_copy(update={"disk_bytes": 0})
+    for _ in range(3):
+        tell(full)
+    filler.unlink()
+    assert tell(full) == []
+    assert [message["alarm"]["topic"] for _, message in Receiver.got] == ["disk"]
+    assert tell(facts("COMPLETED")) == ["well again: disk"]
 
 
 def test_channels_are_kept_from_others_and_shown_without_secrets(own_home: Path) -> None:
