@@ -45,11 +45,11 @@ class SymbolsError(ServiceError):
     """
 
     def __init__(self, message: str, summary: Any) -> None:
-        super().__init__(message, summary)
+        super().__init__(message)  # alone, since logs print all arguments
         self.summary = summary
 
-    def __str__(self) -> str:
-        return str(self.args[0])
+    def __reduce__(self) -> tuple[type[SymbolsError], tuple[str, Any]]:
+        return SymbolsError, (str(self), self.summary)
 
 
 class SourceError(ServiceError):

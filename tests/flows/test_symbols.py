@@ -1,0 +1,65 @@
+"""Several symbols in one run: a model, a ledger and a page each; one that fails stops no other."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli.app import app
+from models.data.sample import make_sample
+from tests.flows.conftest import QUICK, Run
+from tests.servers import btc, environment
+
+
+@pytest.fixture(scope="module")
+def three(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two symbols retrained, and one between them whose history is too short."""
+    home = tmp_path_factory.mktemp("coins")
+    for base, days in (("ADA", 700), ("NEW", 60), ("XRP", 720)):
+        candles = make_sample(dt.date(2025, 6, 30)).tail(days).reset_index(drop=True)
+        prices = ["open", "high", "low", "close"]
+        candles[prices] *= {"ADA": 1e-5, "NEW": 1.0, "XRP": 2e-5}[base]
+        candles.assign(date=candles.pop("open_time").dt.date).to_csv(
+            home / f"{base}.csv", index=False
+        )
+    source = f"csv:{home}/{{base}}.csv"
+    symbols = "ADA/USD,NEW/USD,XRP/USD"
+    command = ("retrain", "--source", source, "--symbols", symbols, "--as-of", "2025-06-30", *QUICK)
+    env = environment(home, PREFECT_API_URL=prefect_api)
+    done = btc(*command, "--json", str(home / "all.json"), env=env, cwd=home)
+    assert done.returncode == 1, done.stderr
+    return Run(home, json.loads((home / "all.json").read_text()), done.stdout, done.stderr)
+
+
+def ask(home: Path, *arguments: str) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BTC_HOME", str(home))
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_each_has_its_own_version_and_forecast_and_the_failed_one_says_why(three: Run) -> None:
+    done = three.summary["symbols"]
+    assert list(done) == ["ADA/USD", "XRP/USD"]
+    assert {s["model_version"] for s in done.values()} == {"1"}
+    medians = [s["forecast"]["rows"][0]["median"] for s in done.values()]
+    assert medians[1] / medians[0] == pytest.approx(2, rel=0.2)
+    assert list(three.summary["failed"]) == ["NEW/USD"]
+    assert "60" in three.summary["failed"]["NEW/USD"]
+    assert "NEW/USD" in three.stderr and "Traceback" not in three.stderr + three.stdout
+
+
+def test_models_and_ledger_show_a_line_each(three: Run) -> None:
+    for command in ("models", "ledger"):
+        shown = ask(three.home, command)
+        assert "ADA/USD" in shown and "XRP/USD" in shown and "NEW/USD" not in shown
+
+
+def test_each_has_a_page(three: Run) -> None:
+    pages = {path.parent.name for path in three.home.glob("reports/*/2025-06-30.html")}
+    assert pages == {"ada-usd", "xrp-usd"}
