@@ -5,7 +5,7 @@ from __future__ import annotations
 from models.config.judging import Judging
 from models.forecasters.forecaster import load_forecaster
 from models.records import EvaluationRecord, ForecasterRecord, WindowsRecord
-from models.scoring.holdout import score_holdout
+from models.scoring.holdout import say_briefly, score_holdout
 from tasks.scale import read_scaled
 from tasks.stage import stage
 from tasks.storage.files import write_frame, write_text
@@ -23,7 +23,7 @@ def evaluate(
     record = EvaluationRecord(
         predictions_path=folder / "predictions.parquet",
         evaluation_path=folder / "evaluation.json",
-        verdict=evaluation.verdict,
+        verdict=say_briefly(evaluation.verdict, evaluation.skill["1"]),
     )
     write_frame(predictions, record.predictions_path)
     write_text(evaluation.model_dump_json(indent=2), record.evaluation_path)

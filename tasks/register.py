@@ -56,7 +56,7 @@ def register(config: RetrainConfig, trained: Trained, run_id: str) -> VersionRec
         return _as_record(name, key, str(existing.run_id), str(existing.version))
     evaluation = Evaluation.model_validate_json(trained.evaluated.evaluation_path.read_text())
     champion = find_champion(client, name)
-    client.set_tag(run_id, "verdict", evaluation.verdict)
+    client.set_tag(run_id, "verdict", trained.evaluated.verdict)
     client.set_tag(run_id, "parent", "none" if champion is None else str(champion.version))
     # What a try before this one left half.
     experiment = client.get_run(run_id).info.experiment_id

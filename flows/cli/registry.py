@@ -53,7 +53,7 @@ def list_models(
         [
             fact["version"],
             fact["as_of"] or "-",
-            fact["cell"] or "-",
+            fact["model"] or "-",
             _number(fact["score"], 4),
             fact["n_days"] or "-",
             f"{fact['decision'] or '-'}{' (unproven)' if fact['unproven'] else ''}",

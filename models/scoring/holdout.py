@@ -20,7 +20,7 @@ from models.forecasters.baselines import (
 from models.forecasters.frame import BANDS, COLUMNS, find_band, make_predictions, read_quantiles
 from models.learning.splits import Fold
 from models.scoring import metrics as m
-from models.wording import skill_kind, with_interval
+from models.wording import signed_skill, skill_kind, with_interval
 
 REFERENCE = "naive"
 # The usual econometric model, and the best baseline of docs/experiments.md.
@@ -220,6 +220,18 @@ def decide_verdict(skill: Metrics) -> Verdict:
     if high is not None and high < -ROUNDING:
         return "worse than naive"
     return "no evidence of skill"
+
+
+def say_briefly(verdict: Verdict, skill: Metrics) -> str:
+    """The verdict in a line, the distribution first: `skill` is that of one day ahead."""
+    value, low, high = (skill[f"skill_crps{end}"] for end in ENDS)
+    judged = {
+        "better": "better than naive's",
+        "worse": "worse than naive's",
+        "unclear": "not provably better than naive's",
+        "untested": "not yet told from naive's",
+    }[skill_kind(low, high)]
+    return f"range {judged} ({signed_skill(value or 0.0)}); price: {verdict}"
 
 
 def describe_verdict(verdict: Verdict, n_days: int, skill: Metrics, echo: Echo) -> str:

@@ -75,6 +75,7 @@ class Service:
     restarts: list[float] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
     clock: float = field(default_factory=lambda: time.time() - seconds_since_boot())
+    ui_api: str = ""
 
     def start(self) -> None:
         """Start everything in turn, and wait until all of it answers."""
@@ -119,6 +120,8 @@ class Service:
             make_private(home() / "prefect" / "prefect.db")
         host, port = self.wanted.host, self.wanted.prefect_port
         check_port("prefect", host, port)
+        # Its pages ask this address, which Prefect believes to be at port 4200.
+        self.ui_api = f"http://{reachable(host)}:{port}/api"
         command = [str(BIN / "prefect"), "server", "start", "--host", host, "--port", str(port)]
         self._serve("prefect", command, f"http://{reachable(host)}:{port}", "/api")
 
@@ -177,6 +180,10 @@ class Service:
             # For language models, and seven processes of 250 MB.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
+        if self.ui_api:
+            own["PREFECT_SERVER_UI_API_URL"] = os.environ.get(
+                "PREFECT_SERVER_UI_API_URL", self.ui_api
+            )
         if "prefect" in self.addresses:
             own["PREFECT_API_URL"] = self.api
         return dict(os.environ) | own

@@ -10,6 +10,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.flows import states
 from tests.planted import find_planted
@@ -53,6 +54,9 @@ def test_the_page_of_operations_works_as_it_stands(
     with btc_up(home, "--source", f"csv:{write_candles(tmp_path / 'data', 0)}") as up:
         config = up.ask("/deployments/name/retrain/daily-retrain")["parameters"]["config"]
         assert config["source"].startswith("csv:")
+        # Prefect's pages ask the server that shows them, whatever its port.
+        settings = requests.get(f"{up.api.removesuffix('/api')}/ui-settings", timeout=30).json()
+        assert settings["api_url"] == up.api
         second = btc("up", env=up.env, cwd=home)
         assert second.returncode == 0 and "runs already" in second.stdout
         ended = []
