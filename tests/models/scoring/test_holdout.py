@@ -13,7 +13,7 @@ from models.config.recipe import DEFAULT_LEVELS
 from models.forecasters.frame import COLUMNS, quantile_column
 from models.forecasters.walk_forward import predict_holdout
 from models.scoring import metrics as m
-from models.scoring.holdout import evaluate, measure_echo, say_briefly, score_holdout, score_step
+from models.scoring.holdout import evaluate, measure_echo, score_holdout, score_step
 
 N, HORIZON, SD = 400, 2, 0.03
 CLOSES = 30_000 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, SD, N + HORIZON + 1)))
@@ -335,20 +335,3 @@ def test_a_rival_is_asked_and_trained_as_the_holdout_is(holdout, fitted):
     rival = predict_holdout(forecaster.recipe, stages.prepared.candles, stages.config.judging)
     ours = holdout[0].query("model == 'lstm'").reset_index(drop=True)
     pd.testing.assert_frame_equal(rival, ours, check_exact=True)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "told"),
-    [
-        (0.01, 0.03, "range better than naive's (+2.0 %); price: no evidence of skill"),
-        (
-            -0.01,
-            0.03,
-            "range not provably better than naive's (+2.0 %); price: no evidence of skill",
-        ),
-        (None, None, "range not yet told from naive's (+2.0 %); price: no evidence of skill"),
-    ],
-)
-def test_short_verdict_leads_with_the_distribution(low, high, told):
-    skill = {"skill_crps": 0.02, "skill_crps_low": low, "skill_crps_high": high}
-    assert say_briefly("no evidence of skill", skill) == told
