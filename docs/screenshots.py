@@ -49,12 +49,15 @@ def main() -> None:
         page.locator("pre").screenshot(path=FOLDER / "terminal.png")
         page.set_viewport_size({"width": 1400, "height": 640})
         with _mlflow() as address:
-            _visit(page, address, "role=row >> nth=1")
+            _visit(page, address, "role=row >> nth=2")
+            for shut in ("Assistant", "shared view"):
+                _shut(page, shut)
             _keep(page, "mlflow.png")
         with _prefect() as address:
-            page.set_viewport_size({"width": 1400, "height": 900})
-            _visit(page, f"{address}/runs", "a:has-text('retrain')")
-            page.locator("a:has-text('retrain')").last.click()
+            page.set_viewport_size({"width": 1400, "height": 520})
+            newest = "a[href*='/runs/flow-run/']:has-text('retrain')"
+            _visit(page, f"{address}/runs", newest)
+            page.locator(newest).first.click()
             page.wait_for_timeout(4000)
             _keep(page, "prefect.png")
         chromium.close()
@@ -64,6 +67,15 @@ def _visit(page: Page, address: str, wanted: str) -> None:
     page.goto(address)
     page.wait_for_selector(wanted, timeout=60_000)
     page.wait_for_timeout(3000)
+
+
+def _shut(page: Page, text: str) -> None:
+    """Close a panel or note of MLflow's own that stands beside what is shown."""
+    near = page.get_by_text(text).first
+    box = near.locator("xpath=ancestor::*[.//button][1]").locator("button").last
+    if near.count() and box.count():
+        box.click()
+        page.wait_for_timeout(500)
 
 
 def _keep(page: Page, name: str) -> None:
@@ -78,8 +90,10 @@ def _show_terminal(day: str) -> str:
     shown = f"btc forecast --source {re.sub(r'[^:]*/', '', source)} --as-of {day}"
     run = ["script", "-qec", f"stty cols {COLUMNS}; {BIN / command}", os.devnull]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
+    home = str(Path(os.environ.get("BTC_HOME") or ".btc").absolute())
+    shown_lines = done.stdout.replace("\r", "").replace(home, ".btc").rstrip()
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(f"$ {shown}\n{done.stdout}".replace("\r", "").rstrip()))
+    console.print(Text.from_ansi(f"$ {shown}\n{shown_lines}"))
     return console.export_html(code_format="{code}", inline_styles=True)
 
 
@@ -101,6 +115,7 @@ def _prefect() -> Iterator[str]:
         port = probe.getsockname()[1]
     home = Path(os.environ.get("BTC_HOME") or ".btc").absolute()
     env = os.environ | {"PREFECT_HOME": str(home / "prefect"), "DO_NOT_TRACK": "1"}
+    env["PREFECT_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
     command = [BIN / "prefect", "server", "start", "--port", str(port)]
     process = subprocess.Popen(
         command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
