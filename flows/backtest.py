@@ -18,8 +18,8 @@ from tasks.log_backtest import log_backtest
 from tasks.plan import plan
 from tasks.registry.connection import check_tracking
 from tasks.snapshot import snapshot
-from tasks.storage.files import discarded_after
 from tasks.storage.home import check_home
+from tasks.storage.work import discarded_after
 from tasks.validate import validate
 
 

@@ -27,8 +27,8 @@ from tasks.ingest import ingest
 from tasks.page import page
 from tasks.preflight import check_clock, check_request
 from tasks.snapshot import snapshot
-from tasks.storage.files import discarded_after
 from tasks.storage.snapshots import find_newest_snapshot
+from tasks.storage.work import discarded_after
 from tasks.turns import alive, find_later_run, read_clock, take_turn
 from tasks.validate import validate
 

@@ -44,7 +44,7 @@ from tasks.report import report
 from tasks.rival import rival
 from tasks.scale import scale
 from tasks.snapshot import snapshot
-from tasks.storage.files import discarded_after
+from tasks.storage.work import discarded_after
 from tasks.train import train
 from tasks.turns import alive, find_later_run, read_clock, take_turn
 from tasks.validate import validate

@@ -15,8 +15,8 @@ from models.reporting.tune_summary import StudyRecord, TuneSummary, summarize_tu
 from tasks.ingest import ingest
 from tasks.preflight import check_request
 from tasks.snapshot import snapshot
-from tasks.storage.files import discarded_after
 from tasks.storage.lock import hold
+from tasks.storage.work import discarded_after
 from tasks.study import study
 from tasks.trial import trial
 from tasks.validate import validate

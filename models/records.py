@@ -104,7 +104,7 @@ class ScaledRecord(Record):
     """Scaled features and targets, and the scalers, fitted on the training rows alone."""
 
     folder: Path
-    candles_path: Path
+    snapshot: SnapshotRecord
     features_used: tuple[str, ...]
     features_left_out: tuple[str, ...]
     n_train_rows: int
@@ -266,7 +266,7 @@ class FoldUnit(BaseModel):
     horizon: int
     refit_days: int
     seed: int
-    candles_path: Path
+    snapshot: SnapshotRecord
     path: Path
 
 

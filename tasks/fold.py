@@ -10,7 +10,8 @@ from models.learning.splits import Span
 from models.records import FoldRecord, FoldUnit
 from models.scoring.backtest import LEVELS
 from tasks.stage import stage
-from tasks.storage.files import read_frame, whole_file
+from tasks.storage.files import whole_file
+from tasks.storage.snapshots import read_candles
 
 
 @stage("fold")
@@ -18,7 +19,7 @@ def fold(unit: FoldUnit) -> FoldRecord:
     """Forecast a unit's origins, unless an earlier backtest did."""
     if unit.path.exists():
         return FoldRecord(unit=unit, cached=True)
-    candles = read_frame(unit.candles_path)
+    candles = read_candles(unit.snapshot)
     spans = [Span(range(a, b), range(c, d)) for a, b, c, d in unit.spans]
     if unit.recipe is None:
         question = Question(

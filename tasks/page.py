@@ -36,6 +36,7 @@ from tasks.stage import stage
 from tasks.storage.files import read_frame, write_text
 from tasks.storage.ledger import read_ledger
 from tasks.storage.pages import page_path, read_days
+from tasks.storage.snapshots import read_candles
 
 
 @stage("page", retries=3)
@@ -77,7 +78,7 @@ def gather_day(
 ) -> Day:
     """Everything that the page of a day is made of."""
     name = model_name(snapshot.symbol, snapshot.synthetic)
-    candles = read_frame(snapshot.candles_path)
+    candles = read_candles(snapshot)
     judged, predictions = _read_judged(version)
     decision = read_decision(version) if version else None
     told = forecast.model_dump(

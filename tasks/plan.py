@@ -65,7 +65,7 @@ def _make_unit(config: BacktestConfig, snapshot: SnapshotRecord, facts: dict[str
         horizon=config.horizon,
         refit_days=config.baseline_refit_days,
         seed=config.seed,
-        candles_path=snapshot.candles_path,
+        snapshot=snapshot,
         path=home() / "backtest" / "units" / f"{facts['name']}-{key}.npz",
     )
 

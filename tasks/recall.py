@@ -9,9 +9,10 @@ from models.naming import model_name
 from models.records import SnapshotRecord
 from models.reporting.summaries import RecallRecord, RetrainSummary
 from tasks.registry.connection import check_experiment, connect
+from tasks.registry.model_files import check_champion
 from tasks.registry.runs import open_retrain
 from tasks.registry.versions import find_by_key, retrain_key
-from tasks.report import report_folder
+from tasks.report import name_artifacts, report_folder
 from tasks.stage import stage
 from tasks.storage.archive import recover
 
@@ -31,7 +32,9 @@ def recall(config: RetrainConfig, snapshot: SnapshotRecord) -> RecallRecord:
 def _find_summary(config: RetrainConfig, snapshot: SnapshotRecord) -> RetrainSummary | None:
     name = model_name(config.symbol, snapshot.synthetic)
     client = connect()
-    check_experiment(client, name)  # One that was deleted is seen now, not after training.
+    # What somebody deleted is seen now, not after training.
+    check_experiment(client, name)
+    check_champion(client, name)
     found = find_by_key(client, name, retrain_key(config, snapshot))
     if found is None or "finished" not in found.tags:
         return None
@@ -43,4 +46,6 @@ def _find_summary(config: RetrainConfig, snapshot: SnapshotRecord) -> RetrainSum
         summary = RetrainSummary.model_validate_json(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValidationError):
         return None
-    return summary.model_copy(update={"done_before": True})
+    # The folder of all state may have moved since.
+    artifacts = name_artifacts(snapshot.as_of, name, str(found.version))
+    return summary.model_copy(update={"done_before": True, "artifacts": artifacts})

@@ -43,13 +43,7 @@ def report(
     evaluated = trained.evaluated
     evaluation = Evaluation.model_validate_json(evaluated.evaluation_path.read_text())
     folder = report_folder(trained.snapshot.as_of, version.registered_model, version.version)
-    page = page_path(version.registered_model, trained.snapshot.as_of)
-    artifacts = Artifacts(
-        report=str(page),
-        plots=str(folder / "plots"),
-        predictions=str(folder / "predictions.parquet"),
-        model=f"models:/{version.registered_model}/{version.version}",
-    )
+    artifacts = name_artifacts(trained.snapshot.as_of, version.registered_model, version.version)
     summary = make_summary(config, trained, evaluation, version, decided.decision, artifacts)
     look = read_last_look(version.registered_model)
     drift = None if look is None else DriftLook.model_validate(look)
@@ -61,6 +55,17 @@ def report(
     create_table_artifact(metrics_table(summary), key=f"{version.registered_model}-metrics")
     connect().log_artifacts(version.run_id, str(folder))
     return ReportRecord(folder=folder, summary=summary)
+
+
+def name_artifacts(as_of: dt.date, model: str, version: str) -> Artifacts:
+    """Where a version and what is told of it are, in the folder of all state as it is now."""
+    folder = report_folder(as_of, model, version)
+    return Artifacts(
+        report=str(page_path(model, as_of)),
+        plots=str(folder / "plots"),
+        predictions=str(folder / "predictions.parquet"),
+        model=f"models:/{model}/{version}",
+    )
 
 
 def draw_charts(config: RetrainConfig, trained: Trained) -> dict[str, str]:

@@ -15,7 +15,7 @@ from models.learning.scaler import scalers_from_dict
 from models.learning.splits import Fold, holdout_split
 from models.records import CandlesRecord, ScaledRecord, SnapshotRecord
 from tasks.stage import stage
-from tasks.storage.files import read_frame, whole_folder
+from tasks.storage.files import whole_folder
 from tasks.storage.snapshots import read_candles
 
 
@@ -36,7 +36,7 @@ def scale(candles: CandlesRecord, snapshot: SnapshotRecord, config: RetrainConfi
         (temporary / "state.json").write_text(json.dumps(state))
     return ScaledRecord(
         folder=folder,
-        candles_path=snapshot.candles_path,
+        snapshot=snapshot,
         features_used=prepared.feature_names,
         features_left_out=prepared.left_out,
         n_train_rows=len(prepared.fold.train_rows),
@@ -49,7 +49,7 @@ def read_scaled(scaled: ScaledRecord, recipe: Recipe) -> Prepared:
     state = json.loads((scaled.folder / "state.json").read_text())
     return Prepared(
         recipe=recipe,
-        candles=read_frame(scaled.candles_path),
+        candles=read_candles(scaled.snapshot),
         feature_names=scaled.features_used,
         left_out=scaled.features_left_out,
         first_row=scaled.first_row,

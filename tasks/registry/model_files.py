@@ -13,7 +13,8 @@ from mlflow.exceptions import MlflowException
 
 from models.errors import InputError
 from models.forecasters.forecaster import Forecaster, load_forecaster
-from tasks.registry.versions import SERVING, read_facts
+from tasks.registry.aliases import find_champion
+from tasks.registry.versions import SERVING, find_versions, read_facts
 
 # MLflow adds this file whenever it hands a version out.
 _ADDED = "registered_model_meta"
@@ -35,21 +36,11 @@ def load_version(version: ModelVersion) -> Forecaster:
     Raises InputError for files that are missing or changed, and for a model that this release
     cannot read.
     """
-    label = f"{version.name} version {version.version}"
+    label = _label(version)
     other = "`btc rollback --why …` goes back to the version before, `btc retrain` makes a new one"
-    try:
-        folder = Path(mlflow.artifacts.download_artifacts(version.source))
-    except (OSError, MlflowException) as error:
-        raise InputError(
-            f"{label}: its files cannot be had ({_one_line(error)}); {other}"
-        ) from error
-    found = digest_model(folder)
-    expected = version.tags.get("model_sha256", "none")
-    if found != expected:
-        raise InputError(
-            f"{label}: its files are not those that were registered (SHA-256 {found[:12]}, "
-            f"expected {expected[:12]}); {other}"
-        )
+    folder, fault = _fetch(version)
+    if folder is None:
+        raise InputError(f"{label}: {fault}; {other}")
     try:
         return load_forecaster(folder / "artifacts" / SERVING)
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
@@ -59,6 +50,51 @@ def load_version(version: ModelVersion) -> Forecaster:
             f"{label}: made by another release (code {made}), this one cannot read it "
             f"({_one_line(error)}); {other}"
         ) from error
+
+
+def check_champion(client: MlflowClient, name: str) -> None:
+    """Raise InputError where there is a champion whose files are not there as registered.
+
+    It could not forecast, and no retrain would be compared with it; the message names the version
+    to go back to.
+    """
+    champion = find_champion(client, name)
+    if champion is None:
+        return
+    folder, fault = _fetch(champion)
+    if folder is not None:
+        return
+    others = (version for version in find_versions(client, name) if version != champion)
+    whole = next((version for version in others if _fetch(version)[0]), None)
+    raise InputError(
+        f"{_label(champion)}, the champion: {fault}; "
+        + (
+            f"`btc rollback --to {whole.version} --why …` lets version {whole.version} serve"
+            if whole
+            else "no other version has its files: `btc restore` a backup into a new BTC_HOME, or "
+            "begin anew in one"
+        )
+    )
+
+
+def _fetch(version: ModelVersion) -> tuple[Path | None, str]:
+    """The folder with a version's files, if they are those that were registered; else why not."""
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(version.source))
+    except (OSError, MlflowException) as error:
+        return None, f"its files cannot be had ({_one_line(error)})"
+    found = digest_model(folder)
+    expected = version.tags.get("model_sha256", "none")
+    if found != expected:
+        return None, (
+            f"its files are not those that were registered (SHA-256 {found[:12]}, expected "
+            f"{expected[:12]})"
+        )
+    return folder, ""
+
+
+def _label(version: ModelVersion) -> str:
+    return f"{version.name} version {version.version}"
 
 
 def _one_line(error: Exception) -> str:

@@ -23,6 +23,7 @@ from tasks.service.runs import crash_dead_runs
 from tasks.storage.home import home, is_open
 from tasks.storage.lock import hold
 from tasks.storage.snapshots import find_newest_candle
+from tasks.storage.work import find_dead_work
 
 LEAST_MEMORY_BYTES = 1_000_000_000
 # Combinations that are known not to work: package, first version that fails, why.
@@ -198,9 +199,8 @@ def _left_over(symbol: str) -> Iterator[Finding]:
     with hold(model_name(symbol, synthetic=False)) as mine:
         if not mine:
             return
-        folders = sorted((home() / "work").glob("*")) if (home() / "work").exists() else []
         halves = [path for path in home().glob("*/.*") if path.parent.name != "prefect"]
-        for path in [*folders, *halves]:
+        for path in [*find_dead_work(), *halves]:
             yield Finding(
                 f"{path.relative_to(home())} was left by a run that was cut off",
                 "btc doctor --fix",

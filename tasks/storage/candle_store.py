@@ -65,7 +65,10 @@ class CandleStore:
         else:
             held = hold(f"store {re.sub(r'[^A-Za-z0-9.-]+', '_', hide(self.folder))}", wait=True)
         with held:
-            yield
+            try:
+                yield
+            finally:
+                self._remove_if_empty()
 
     def read(self) -> pa.Table:
         """All stored candles, sorted; no row where nothing is stored yet.
@@ -105,6 +108,16 @@ class CandleStore:
         if len(both) > log.num_rows:
             table = pa.Table.from_pandas(both, schema=rows.schema, preserve_index=False)
             self._write(f"{self.folder}/{name}", table)
+
+    def _remove_if_empty(self) -> None:
+        """Leave nothing of a store on this machine that holds nothing, as of an unknown symbol."""
+        folder = Path(self.folder)
+        lock = folder / ".lock"
+        if isinstance(self._files, LocalFileSystem) and list(folder.iterdir()) == [lock]:
+            lock.unlink()  # Those who wait for it see that it is gone.
+            folder.rmdir()
+            if not list(folder.parent.iterdir()):
+                folder.parent.rmdir()
 
     def _read_year(self, path: str) -> pa.Table:
         table = self._read(path, self.schema)

@@ -54,15 +54,6 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-@contextmanager
-def discarded_after(path: Path) -> Iterator[None]:
-    """Remove a folder of passing files, with all that is in it, however the block ends."""
-    try:
-        yield
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def write_frame(frame: pd.DataFrame, path: Path) -> None:
     """Write a frame as Parquet, sealed."""
     import pyarrow as pa

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tasks.registry.model_files import digest_model
 from tasks.registry.versions import find_version
 from tasks.storage import database
 from tasks.storage.ledger import read_ledger
+from tests.flows import states
 from tests.flows.states import Run, btc, champion
 from tests.simulation.days import NAME
 
@@ -112,3 +114,41 @@ def test_a_clock_that_was_set_back_is_told_and_nothing_is_stored(
     assert read_ledger(NAME).equals(before)
     assert champion(client) == "1"
     assert list(one_day.glob("work/*")) == []
+
+
+def test_a_champion_whose_files_somebody_deleted_is_seen_before_training(
+    run: Run, one_day: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = champion_files(client)
+    files.rename(files.with_name("aside"))
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.train.fit_forecaster", None)
+        with pytest.raises(InputError, match=r"1, the champion: .* cannot be had .*no other"):
+            run(retrain, 1)
+    files.with_name("aside").rename(files)
+    assert run(retrain, 1)["model_version"] == "2"
+    newer = champion_files(client)
+    shutil.rmtree(newer / "artifacts" / "holdout")
+    with pytest.raises(InputError, match=r"not those .*`btc rollback --to 1 --why …` lets") as told:
+        run(retrain, 2)
+    assert "\n" not in str(told.value)
+    btc("rollback", "--to", "1", "--why", "the files of version 2 are gone")
+    assert run(retrain, 2)["model_version"] == "3"
+
+
+def test_what_a_moved_home_remembers_is_where_it_is_now(
+    run: Run, one_day: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(retrain, 0)
+    assert before["done_before"]
+    shutil.move(one_day, tmp_path / "moved")
+    monkeypatch.setenv("BTC_HOME", str(tmp_path / "moved"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    after = states.run_flow(monkeypatch, tmp_path / "moved", retrain, 0)
+    assert after["done_before"] and after["model_version"] == before["model_version"]
+    for name in ("report", "plots", "predictions"):
+        path = Path(after["artifacts"][name])
+        assert path.exists() and path.is_relative_to(tmp_path / "moved")
+    assert not one_day.exists()
+    # Of an earlier place, and of an earlier release: its pages are drawn again all the same.
+    assert "moved" in btc("report")

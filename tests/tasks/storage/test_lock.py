@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import LedgerError
-from tasks.storage.lock import hold
+from models.errors import InputError, LedgerError
+from tasks.storage.lock import hold, locked
 from tests.servers import REPO
 
 HOLDER = """
@@ -100,3 +101,17 @@ def test_a_database_that_does_not_answer_is_one_line_without_the_password(
     assert "127.0.0.1:1/none" in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_one_line(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    expected = pytest.raises(InputError, match=r"cannot lock .*keep the state on a disk")
+    with expected as told, locked(tmp_path / "x.lock"):
+        pass
+    assert "\n" not in str(told.value)
