@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.options import (
+    AskedSymbolsOption,
     AsOfOption,
     ConfigOption,
     DateOrderOption,
@@ -18,7 +19,7 @@ from flows.cli.options import (
     SourceOption,
     make_request,
 )
-from models.errors import InputError
+from models.errors import InputError, ServiceError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ StoredSymbol = Annotated[str, typer.Option(help="Symbol, if there are several: B
 
 def ingest(
     source: SourceOption = None,
-    symbol: Annotated[str | None, typer.Option(help="What to fetch, as BASE/QUOTE.")] = None,
+    symbols: AskedSymbolsOption = None,
     as_of: AsOfOption = None,
     exchange_url: ExchangeUrlOption = None,
     date_order: DateOrderOption = None,
@@ -47,21 +48,39 @@ def ingest(
     """Fetch the candles that are missing, check them, and store them."""
     options = {
         "source": source,
-        "symbol": symbol,
+        "symbols": symbols,
         "as_of": as_of,
         "exchange_url": exchange_url,
         "date_order": date_order,
     }
     wanted = make_request(options, config, assignments, defaults={"source": "auto"})
+    from tasks.storage.home import check_home
+
+    check_home()
+    if not wanted.symbols:
+        _ingest(wanted)
+        return
+    failed: dict[str, str] = {}
+    for one in wanted.symbols:
+        print(f"{one}:")
+        try:
+            _ingest(wanted.for_symbol(one))
+        except (InputError, ServiceError) as error:
+            failed[one] = str(error)
+            print(f"Failed: {error}")
+    if failed:
+        names = ", ".join(failed)
+        raise ServiceError(f"{len(failed)} of {len(wanted.symbols)} symbols failed: {names}")
+
+
+def _ingest(wanted: RetrainConfig) -> None:
     from flows.cli.console import settle_source
     from models.data.calendar import newest_closed_day, resolve_as_of
     from models.data.candles import check_candles, digest_candles
     from models.records import as_faults, report_rows
     from tasks.sources import fetch_candles
     from tasks.storage.candle_store import CandleStore
-    from tasks.storage.home import check_home
 
-    check_home()
     wanted, note = settle_source(wanted)
     newest_closed = newest_closed_day(dt.datetime.now(dt.UTC))
     last_day = resolve_as_of(wanted.as_of, newest_closed)

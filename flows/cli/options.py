@@ -55,7 +55,9 @@ SymbolOption = Annotated[str, typer.Option(help="What is forecast, as BASE/QUOTE
 AskedSymbolsOption = Annotated[
     str | None,
     typer.Option(
-        "--symbols", help="What is forecast: BTC/USD, or several with commas between them."
+        "--symbols",
+        "--symbol",
+        help="What is forecast: BTC/USD, or several with commas between them.",
     ),
 ]
 OneSymbolOption = Annotated[

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import JsonOption
+from flows.cli.options import AskedSymbolsOption, JsonOption, make_request
 from models.errors import InputError, ServiceError
 
 HostOption = Annotated[str, typer.Option(help="Where the servers listen; 0.0.0.0 for everybody.")]
@@ -21,7 +21,7 @@ def up(
     source: Annotated[
         str | None, typer.Option(help="What the scheduled runs read, as exchange:ID or csv:PATH.")
     ] = None,
-    symbol: Annotated[str | None, typer.Option(help="What they forecast, as BASE/QUOTE.")] = None,
+    symbols: AskedSymbolsOption = None,
     host: HostOption = "127.0.0.1",
     prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
@@ -34,7 +34,8 @@ def up(
     from tasks.storage.home import check_home, home, prepare_environment
     from tasks.storage.lock import locked
 
-    wanted = Wanted(host, prefect_port, mlflow_port, _settled(source), symbol)
+    wanted = Wanted(host, prefect_port, mlflow_port, _settled(source), symbols)
+    make_request({"symbols": symbols}, None, None)  # refuses what is no symbol
     if print_unit:
         print(make_unit(wanted))
         return

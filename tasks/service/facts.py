@@ -7,6 +7,8 @@ import os
 import shutil
 from typing import Any
 
+import yaml
+
 from models.decisions.alarms import REGISTRY, Facts, MoveFacts, RunFacts
 from models.errors import InputError, ServiceError
 from models.naming import model_name
@@ -17,10 +19,22 @@ from tasks.storage.snapshots import find_newest_candle
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED")
 DAY = dt.timedelta(days=1)
+DEFAULT_SYMBOL = "BTC/USD"
 
 
-def gather_facts(symbol: str = "BTC/USD") -> Facts:
-    """Look at servers, runs, registry, ledger, snapshots and disk."""
+def served_symbol() -> str:
+    """The symbol that the deployments of `btc up` forecast, the first where they are several."""
+    path = home() / "service" / "prefect.yaml"
+    if not path.exists():
+        return DEFAULT_SYMBOL
+    deployment = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"][0]
+    config = deployment["parameters"]["config"]
+    return str((config.get("symbols") or [config.get("symbol") or DEFAULT_SYMBOL])[0])
+
+
+def gather_facts() -> Facts:
+    """Look at servers, runs, registry, ledger, snapshots and disk, for `served_symbol`."""
+    symbol = served_symbol()
     api, addresses = find_api()
     servers = look_at_servers()
     known: dict[str, Any] = {"servers": servers}

@@ -61,7 +61,8 @@ class Wanted:
     prefect_port: int = 4200
     mlflow_port: int = 5000
     source: str | None = None
-    symbol: str | None = None
+    symbols: str | None = None
+    """One symbol, or several with commas between them."""
 
 
 @dataclass
@@ -146,7 +147,10 @@ class Service:
 
     def _deploy(self) -> None:
         deployments = yaml.safe_load(_prefect_file().read_text(encoding="utf-8"))
-        given = {"source": self.wanted.source, "symbol": self.wanted.symbol}
+        names = [name.strip() for name in (self.wanted.symbols or "").split(",") if name.strip()]
+        given: dict[str, Any] = {"source": self.wanted.source}
+        if names:
+            given |= {"symbol": names[0]} if len(names) == 1 else {"symbols": names}
         for deployment in deployments["deployments"]:
             config = deployment["parameters"]["config"]
             config |= {key: value for key, value in given.items() if value is not None}

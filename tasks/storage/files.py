@@ -98,7 +98,7 @@ def find_file(argument: str, expected: str) -> tuple[Path, os.stat_result]:
     Raises InputError for a path that is none, and for a folder, pipe or device: they could make
     the program wait for ever.
     """
-    name = shorten(argument)
+    name = shorten(argument, 200)  # a file is told by the end of its path
     try:
         path = Path(argument).expanduser()
         status = path.stat()

@@ -162,3 +162,15 @@ def test_snapshots_are_listed_and_checked_again(btc, own_home):
     assert "whole" in btc("data", "snapshots")[1]
     frame.assign(close=frame["close"] + 0.01).to_parquet(folder / "candles.parquet", index=False)
     assert "DAMAGED" in btc("data", "snapshots")[1]
+
+
+def test_several_symbols_are_taken_in_one_after_the_other(btc, tmp_path):
+    (tmp_path / "ADA.csv").write_text(
+        "date,close\n" + "".join(f"2021-03-0{day},0.5\n" for day in range(1, 9))
+    )
+    source = f"csv:{tmp_path}/{{base}}.csv"
+    status, out, err = btc("ingest", "--source", source, "--symbols", "NEW/USD,ADA/USD")
+    assert status == 1 and err == "btc: 1 of 2 symbols failed: NEW/USD\n"
+    lines = out.splitlines()
+    assert lines[0] == "NEW/USD:" and lines[1].startswith("Failed: ") and "NEW.csv" in lines[1]
+    assert lines[2] == "ADA/USD:" and "Candles: 8, 2021-03-01 to 2021-03-08, UTC" in out
