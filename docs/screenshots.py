@@ -54,10 +54,12 @@ def main() -> None:
                 _shut(page, shut)
             _keep(page, "mlflow.png")
         with _prefect() as address:
-            page.set_viewport_size({"width": 1400, "height": 520})
+            # A shorter window would not draw the list.
+            page.set_viewport_size({"width": 1400, "height": 1000})
             newest = "a[href*='/runs/flow-run/']:has-text('retrain')"
             _visit(page, f"{address}/runs", newest)
             page.locator(newest).first.click()
+            page.set_viewport_size({"width": 1400, "height": 520})
             page.wait_for_timeout(4000)
             _keep(page, "prefect.png")
         chromium.close()
