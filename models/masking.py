@@ -7,15 +7,22 @@ from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
 HIDDEN = "***"
-# Up to the last @, since a password that nobody encoded may hold any character but a space. What
-# the help texts write in capitals stays.
-_USER = re.compile(r"(?<=://)(?!/|USER:PASSWORD@)\S*@")
+# What the help texts write in capitals stays.
+_ADDRESS = re.compile(r'(?<=://)(?!USER:PASSWORD@)[^\s"]*@')
+_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 _NAME = (
-    r"[\w.-]*(?:password|passwd|passphrase|pwd|secret|token|credential|signature|"
-    r"api[_-]?key|access[_-]?key)[\w.-]*"
+    r"[\w.-]*(?:password|passwd|passphrase|pwd|secret|token(?!s)|credential|signature|"
+    r"api[_-]?key|access[_-]?key|account[_-]?key)[\w.-]*"
 )
-_NAMED = re.compile(rf"(?i)((?:(?<=[?&;])(?:key|sig|auth|code|pass)|\b{_NAME})=)[^&\s]+")
-_QUERY = re.compile(rf"(?i)(?:(?<=[?&;])(?:key|sig|auth|code|pass)|\b{_NAME})=([^&\s]+)")
+_KEY = rf"(?:(?<=[?&;])(?:key|sig|auth|code|pass)|\b{_NAME})"
+_VALUE = r"""(?:"[^"]*"|'[^']*'|[^&\s]+)"""
+_NAMED = re.compile(rf"(?i)({_KEY}=){_VALUE}")
+_QUERY = re.compile(rf"(?i){_KEY}=([^&\s]+)")
+# As JSON and Python write it, and as headers do.
+_QUOTED = re.compile(rf"""(?i)(["']{_NAME}["']\s*:\s*)(?:"[^"]*"|'[^']*')""")
+_HEADER = re.compile(
+    r"""(?i)(\bauthorization["']?\s*[:=]\s*["']?(?:(?:basic|bearer)\s+)?)[^\s"',]+"""
+)
 # Shorter ones would hide half of what is said; in an address they are hidden all the same.
 SHORTEST, LONG = 4, 12
 
@@ -32,7 +39,23 @@ def mask(text: str, secrets: Iterable[str] = ()) -> str:
             text = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", HIDDEN, text)
     if "=" in text:
         text = _NAMED.sub(rf"\1{HIDDEN}", text)
-    return _USER.sub("", text) if "@" in text else text
+    if ":" in text:
+        text = _HEADER.sub(rf"\1{HIDDEN}", _QUOTED.sub(rf"\1{HIDDEN}", text))
+    if "@" not in text:
+        return text
+    return _ADDRESS.sub(lambda found: found[0][len(_user(found[0])) :], text)
+
+
+def _user(rest: str) -> str:
+    """User, password and @ of what stands after ://, up to the last @; empty where there is none.
+
+    A password that nobody encoded may hold an @ or a slash. Without a colon before the first slash,
+    or with a port there, an @ belongs to the path.
+    """
+    host = rest.lstrip("/").partition("/")[0]
+    if "@" not in rest or ("@" not in host and _PORT.fullmatch(host)):
+        return ""
+    return rest[: rest.rindex("@") + 1]
 
 
 def find_secrets(address: str) -> set[str]:
@@ -42,7 +65,7 @@ def find_secrets(address: str) -> set[str]:
     """
     found = set(_QUERY.findall(address))
     rest = address.partition("://")[2] or address
-    name, colon, password = rest.rpartition("@")[0].partition(":")
+    name, colon, password = _user(rest).removesuffix("@").lstrip("/").partition(":")
     if colon:
         found |= {password, *re.split(r"[@:/?#\s]+", password)}
     elif "://" in address and len(name) >= LONG:

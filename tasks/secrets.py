@@ -15,6 +15,8 @@ from models.masking import find_secrets, mask
 # Settings of ours, of the services that we call, and of the libraries in between.
 _OURS = re.compile(r"(BTC|PREFECT|MLFLOW|AWS|PG|FSSPEC)\w*|\w*_PROXY", re.IGNORECASE)
 _SECRET = re.compile(r"\w*(PASSWORD|SECRET|TOKEN|AUTH_STRING|KEY|CREDENTIALS)")
+# fsspec takes its settings as JSON: {"key": "…", "secret": "…"}.
+_IN_JSON = re.compile(r'(?i)"\w*(?:key|secret|token|password)\w*"\s*:\s*"([^"]+)"')
 _ADDRESS = re.compile(r"\w*(URL|URI|STORE|ARCHIVE|PROXY|ENDPOINT)", re.IGNORECASE)
 
 
@@ -24,6 +26,8 @@ def known_secrets() -> set[str]:
     for name, value in os.environ.items():
         if not value or not _OURS.fullmatch(name):
             continue
+        if name.upper().startswith("FSSPEC"):
+            found |= set(re.findall(_IN_JSON, value))
         if _SECRET.fullmatch(name):
             # Prefect's is name:password.
             found |= {value, value.partition(":")[2]} - {""}

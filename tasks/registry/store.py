@@ -32,7 +32,7 @@ _FOLDER = "/mlartifacts/"
 def check_store(uri: str, shown: str) -> None:
     """Raise InputError unless MLflow can keep its runs at a `uri` that is no server's.
 
-    Where the folder of all state was moved, the addresses in the database are mended first.
+    Where the folder of all state was moved, the addresses in its own database are mended first.
     """
     dialect = urlsplit(uri).scheme.partition("+")[0]
     if dialect not in DIALECTS:
@@ -59,9 +59,17 @@ def _check_once(uri: str, _home: str) -> None:
     try:
         with engine.begin() as connection:
             _check_version(connection)
-            mend_addresses(connection)
+            if _is_own(uri):
+                mend_addresses(connection)
     finally:
         engine.dispose()
+
+
+def _is_own(uri: str) -> bool:
+    """Whether it is this home's own database; another one may know other homes' artifacts."""
+    if not uri.startswith("sqlite:///"):
+        return False
+    return Path(uri.removeprefix("sqlite:///")).resolve() == (home() / "mlflow.db").resolve()
 
 
 def _check_version(connection: Connection) -> None:

@@ -66,3 +66,34 @@ def test_a_value_is_masked_before_it_is_cut() -> None:
     long = f"http://me:{'hush' * 40}@host/x"
     assert shorten(long) == "'http://host/x'"
     assert "hush" not in shorten([long]) and "hush" not in shorten({"x": long}, quoted=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("password='a b c' x", "password=*** x"),
+        ("postgresql:///u:secret1@h/db", "postgresql://h/db"),
+        ("postgresql://u:p/a@ss@h/db", "postgresql://h/db"),
+        ("{'password': 'hunter22'}", "{'password': ***}"),
+        ('{"api_key": "abc"}', '{"api_key": ***}'),
+        ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
+        ("AccountKey=xyz==", "AccountKey=***"),
+    ],
+)
+def test_other_ways_to_write_a_secret(said, shown):
+    assert mask(said) == shown
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "s3://bucket/path@v1/file",
+        '{"url":"http://localhost:4200/api","mail":"me@x.org"}',
+        "max_tokens=5",
+        "https://h:5000/team@home/x",
+        "http://[::1]:80/a@b",
+        "secret_block: expected a string",
+    ],
+)
+def test_what_is_no_secret_stays(said):
+    assert mask(said) == said and not find_secrets(said)

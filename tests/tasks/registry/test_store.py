@@ -8,9 +8,11 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from sqlalchemy import create_engine, text
 
 from models.errors import InputError
 from tasks.registry.connection import check_tracking, connect, find_experiment
+from tasks.registry.store import check_store
 
 
 def log_run(folder: Path, name: str = "btc-usd") -> tuple[str, Path]:
@@ -102,3 +104,20 @@ def test_a_deleted_experiment_says_how_to_bring_it_back(own_home) -> None:
     client.delete_experiment(experiment)
     with pytest.raises(InputError, match=f"restore --experiment-id {experiment}"):
         find_experiment(client, "btc-usd")
+
+
+def test_addresses_in_a_shared_database_are_nobody_s_to_change(tmp_path, monkeypatch):
+    """Two homes may keep their runs in one database; each has its own artifacts."""
+    home = tmp_path / "B"
+    (home / "mlartifacts").mkdir(parents=True)
+    monkeypatch.setenv("BTC_HOME", str(home))
+    uri = f"sqlite:///{tmp_path / 'shared.db'}"
+    engine = create_engine(uri)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE experiments (artifact_location TEXT)"))
+        row = "INSERT INTO experiments VALUES ('file:///srv/A/mlartifacts/7')"
+        connection.execute(text(row))
+    check_store(uri, uri)
+    with engine.begin() as connection:
+        found = connection.execute(text("SELECT artifact_location FROM experiments")).scalar()
+    assert found == "file:///srv/A/mlartifacts/7"
