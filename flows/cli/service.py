@@ -55,7 +55,8 @@ def up(
         except KeyboardInterrupt:
             pass
         finally:
-            print("stopping", flush=True)
+            if service.children:
+                print("stopping", flush=True)
             service.stop()
 
 

@@ -44,7 +44,7 @@ from tasks.storage.files import write_text
 from tasks.storage.home import home, make_private
 
 LOOK_SECONDS, SWEEP_SECONDS, ALARM_SECONDS = 3, 30, 60
-WORKER_SECONDS = 180
+WORKER_SECONDS, PLAN_SECONDS = 180, 60
 CLOCK_SECONDS = 300
 """By how much the clock may be set back before runs are planned anew."""
 # A server that ends this often within ten minutes is not started again.
@@ -89,7 +89,7 @@ class Service:
         self._start_worker()
         for name, address in self.addresses.items():
             self.say(f"{name:<8} {address}")
-        if found := next_run(self.api):
+        if found := self._wait_for_plan():
             self.say(f"next run {found[0]} at {found[1]:%Y-%m-%d %H:%M} UTC")
         for run in recent_runs(self.api):
             self.told[run["id"]] = run["state"]["id"]
@@ -170,6 +170,13 @@ class Service:
                 raise ServiceError(f"the worker did not start; see {child.log}")
             time.sleep(0.5)
 
+    def _wait_for_plan(self) -> tuple[str, dt.datetime] | None:
+        """The next run, which the server plans some seconds after the deployments are there."""
+        deadline = time.monotonic() + PLAN_SECONDS
+        while (found := next_run(self.api)) is None and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return found
+
     def _add(self, name: str, command: list[str]) -> Child:
         child = start_child(name, command, self._env())
         self.children.append(child)
@@ -238,6 +245,7 @@ class Service:
                 stop(child.process.pid)
                 self._restart_ended()
         self._deploy()
+        self._wait_for_plan()
 
     def _tell_events(self) -> None:
         for run in reversed(recent_runs(self.api)):
