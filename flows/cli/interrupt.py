@@ -29,6 +29,11 @@ def watch_interrupts() -> None:
     threading.Thread(target=_watch, args=(read,), daemon=True).start()
 
 
+def leave_interrupts() -> None:
+    """Watch no longer: for a command that stops what it started, however long that takes."""
+    signal.set_wakeup_fd(-1)
+
+
 def shield_children() -> None:
     """Keep a Ctrl-C from the processes that this thread starts from now on; they end with it.
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.interrupt import leave_interrupts
 from flows.cli.options import AskedSymbolsOption, JsonOption, make_request
 from models.errors import InputError, ServiceError
 
@@ -46,6 +47,7 @@ def up(
             _say_running()
             return
         service = Service(wanted, say=lambda text: print(text, flush=True))
+        leave_interrupts()
         # Also where the shell that started it in the background ignores Ctrl-C for it.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _interrupt)
