@@ -64,8 +64,10 @@ def find_secrets(address: str) -> set[str]:
     A malformed address counts too: what stands before its last @ and after a colon is a password.
     """
     found = set(_QUERY.findall(address))
-    rest = address.partition("://")[2] or address
-    name, colon, password = _user(rest).removesuffix("@").lstrip("/").partition(":")
+    user = _user(address.partition("://")[2])
+    if "://" not in address and not address.startswith(("/", ".")):
+        user = address.rpartition("@")[0]
+    name, colon, password = user.removesuffix("@").lstrip("/").partition(":")
     if colon:
         found |= {password, *re.split(r"[@:/?#\s]+", password)}
     elif "://" in address and len(name) >= LONG:
