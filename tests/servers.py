@@ -93,7 +93,9 @@ def shared_prefect_server(root: Path) -> Iterator[str]:
         users.mkdir(parents=True, exist_ok=True)
         if not address.exists():
             port, log = free_port(), root / "server.log"
-            env = prefect_environment(root)
+            # What its pages ask; Prefect believes to be at port 4200.
+            ui = {"PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api"}
+            env = prefect_environment(root) | ui
             command = [str(BIN / "prefect"), "server", "start", "--port", str(port)]
             with log.open("w") as out:
                 process = subprocess.Popen(

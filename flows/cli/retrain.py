@@ -26,7 +26,10 @@ def retrain(
     symbols: AskedSymbolsOption = None,
     as_of: AsOfOption = None,
     cell: Annotated[
-        str | None, typer.Option(help="Recurrent cell: rnn, lstm, gru, bilstm or bigru.")
+        str | None,
+        typer.Option(
+            help="Recurrent cell: rnn, lstm, gru, bilstm or bigru; the last two train on windows."
+        ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Recipe to start from; `btc presets` lists them.")

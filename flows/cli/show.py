@@ -25,7 +25,7 @@ def print_retrain(
 
     `rows`: see `metrics_table`; `compare`: the address or the command that shows all runs.
     """
-    from models.reporting.notes import say_nothing_to_train
+    from models.reporting.notes import say_cell, say_nothing_to_train
 
     console = open_console()
     labels = ["SYNTHETIC"] if summary.synthetic else []
@@ -39,6 +39,8 @@ def print_retrain(
     console.print(table)
     console.print(f"\n{outcome}", markup=False, style="bold")
     console.print(summary.verdict_text, markup=False)
+    if told := say_cell(summary.recipe):
+        console.print(f"Cell: {told}.", markup=False)
     if summary.features_left_out:
         left = ", ".join(summary.features_left_out)
         console.print(f"Left out, the candles lack them: {left}", markup=False)

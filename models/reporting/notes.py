@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from models.config.recipe import READS_BOTH_WAYS, Recipe
 from models.decisions.promotion import write_outcome
 from models.reporting.summaries import RetrainSummary
 from models.wording import price
@@ -60,6 +61,17 @@ def forecast_table(rows: Sequence[Mapping[str, Any]], unit: str) -> list[dict[st
 def say_nothing_to_train(summary: RetrainSummary) -> str:
     """What a retrain says that was done before."""
     return f"Nothing to train: version {summary.model_version} has these candles and this recipe"
+
+
+def say_cell(recipe: Mapping[str, Any]) -> str:
+    """What the choice of a cell has changed beside the cell; empty for most."""
+    cell, usual = str(recipe["cell"]), Recipe()
+    if recipe["preset"] != usual.preset or not READS_BOTH_WAYS.get(cell):
+        return ""
+    return (
+        f"{cell} reads its window both ways, so it trains on windows, with {recipe['members']} "
+        f"members; {usual.cell} trains {usual.members} on chunks"
+    )
 
 
 def say_outcome(summary: RetrainSummary) -> str:

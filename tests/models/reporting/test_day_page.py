@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from models.config.recipe import Recipe
 from models.decisions.drift_watch import Shift
 from models.reporting.day_page import describe_day, list_days
-from models.reporting.notes import forecast_table, metrics_table, write_day_note
+from models.reporting.notes import forecast_table, metrics_table, say_cell, write_day_note
 from models.reporting.render import render_page
 from tests.models.reporting.facts import HOSTILE, LAST_DAY, make_day, make_moves, make_retrain
 
@@ -69,6 +70,13 @@ def test_a_repeated_retrain_says_so_in_its_note() -> None:
     made = make_retrain(done_before=True)
     note = write_day_note(describe_day(make_day(made=made)), "page.html")
     assert "Nothing to train: version 3 has these candles and this recipe." in note
+
+
+def test_what_a_cell_changes_beside_itself_is_told() -> None:
+    assert say_cell(Recipe(cell="lstm").model_dump(mode="json")) == ""
+    assert say_cell(Recipe(preset="bilstm").model_dump(mode="json")) == ""
+    told = say_cell(Recipe(cell="bilstm").model_dump(mode="json"))
+    assert told.startswith("bilstm reads its window both ways, so it trains on windows, with 2")
 
 
 def test_forecast_table_is_rounded() -> None:
