@@ -25,25 +25,26 @@ INSIDE = {
     "in validate": "tasks.validate.check_candles",
     "in snapshot": "tasks.snapshot.write_frame",
     "in recall": "tasks.recall.find_by_key",
+    "in recall, run opened": "tasks.recall.open_retrain",
     "in scale": "tasks.scale.prepare",
     "in window": "tasks.window.check_windows",
     "in train": "tasks.train.fit_forecaster",
     "in evaluate": "tasks.evaluate.write_frame",
     "in refit": "tasks.refit.fit_forecaster",
-    "in register": "tasks.register._log_values",
+    "in register": "tasks.register._log_dataset",
     "in register, model logged": "tasks.register.digest_model",
     "in register, version there": "tasks.register._register_version",
     "in rival": "tasks.rival.find_champion",
     "in decide": "tasks.decide.decide",
     "in decide, decided": "tasks.decide._publish",
     "in report": "tasks.report._write_report",
-    "in report, run ended": "tasks.report._log_to_mlflow",
     "in promote, move begun": "tasks.registry.aliases._add_history",
     "in promote, alias moved": "tasks.promote.move_champion",
     "in forecast": "tasks.forecast.load_version",
     "in forecast, stored": "tasks.forecast.record_forecasts",
     "in score, not committed": "tasks.storage.ledger.score_forecasts",
     "in score": "tasks.score.score_due",
+    "in page, run described": "tasks.page._describe_run",
 }
 # The stages in their order, and the names of their functions where they differ.
 STAGES = {
@@ -63,6 +64,7 @@ STAGES = {
     "promote": "promote",
     "forecast": "forecast_with_champion",
     "score": "score",
+    "page": "page",
 }
 # What a day imports late; once in the parent is cheaper than in every child.
 PRELOADED = (
@@ -144,11 +146,11 @@ def skip_training(before_fit: Callable[[], None]) -> None:
 
 def run_day(job: dict, place: int) -> None:
     os.environ["BTC_HOME"] = job["home"]
-    import tasks.register
+    import tasks.registry.runs
     import tasks.registry.versions
 
     # Somebody may commit while the days run.
-    for module in (tasks.register, tasks.registry.versions):
+    for module in (tasks.registry.runs, tasks.registry.versions):
         setattr(module, "code_version", lambda: "simulated")  # noqa: B010
     from prefect.runtime import flow_run
 
