@@ -34,7 +34,7 @@ def test_a_retrain_that_ends_well_leaves_no_secret(
     prefect = every_row(shared_root / "prefect.db")
     mlflow = every_row(sample_run.home / "mlflow.db")
     # The search finds what is there: these are the databases of that run.
-    assert "retrain-BTC/USD-sample" in prefect and sample_run.summary["run_id"] in mlflow
+    assert "Beginning flow run" in prefect and sample_run.summary["run_id"] in mlflow
     texts = (prefect, mlflow, sample_run.stdout, sample_run.stderr)
     assert find_planted(sample_run.home, *texts) == []
 
