@@ -23,7 +23,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from models.errors import InputError, RegistryError
 from tasks.registry.store import check_store
 from tasks.secrets import hide, part_credentials
+from tasks.storage.files import whole_file
 from tasks.storage.home import home, make_private
+from tasks.storage.lock import locked
 
 ANSWER_SECONDS = 5
 
@@ -126,9 +128,32 @@ def connect() -> MlflowClient:
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     address = tracking_uri()
     if address.startswith("sqlite:///"):
-        make_private(Path(address.removeprefix("sqlite:///")))
+        make_store(Path(address.removeprefix("sqlite:///")))
     mlflow.set_tracking_uri(address)
     return MlflowClient()
+
+
+def make_store(path: Path) -> None:
+    """Make MLflow's SQLite store where there is none, whole or not at all.
+
+    MLflow makes its tables one by one, and cannot go on where a process was killed between two.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        with locked(home() / "locks" / "mlflow-store.lock"):
+            if not path.exists() or path.stat().st_size == 0:
+                _fill_store(path)
+    make_private(path)
+
+
+def _fill_store(path: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    # Nobody else makes it now: these are of processes that were killed.
+    for half in path.parent.glob(f".{path.name}-*"):
+        half.unlink(missing_ok=True)
+    with whole_file(path) as temporary:
+        store = SqlAlchemyStore(f"sqlite:///{temporary}", (home() / "mlartifacts").as_uri())  # type: ignore[no-untyped-call]
+        store.engine.dispose()
 
 
 @contextmanager

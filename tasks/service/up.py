@@ -132,7 +132,9 @@ class Service:
             return
         host, port = self.wanted.host, self.wanted.mlflow_port
         check_port("mlflow", host, port)
-        make_private(home() / "mlflow.db")
+        from tasks.registry.connection import make_store
+
+        make_store(home() / "mlflow.db")
         # It shows the file that runs write to; a run goes on when it stops.
         store = f"sqlite:///{home() / 'mlflow.db'}"
         command = [str(BIN / "mlflow"), "server", "--host", host, "--port", str(port)]
