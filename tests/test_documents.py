@@ -8,6 +8,7 @@ state folder. docs/operations.md is run whole, by tests/tasks/service/test_up.py
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 from pathlib import Path
@@ -115,3 +116,11 @@ def test_the_site_builds_and_asks_nothing_of_the_network(tmp_path: Path) -> None
         assert loads.search(page.read_text(encoding="utf-8")) is None, page.name
     styles = "".join(path.read_text(encoding="utf-8") for path in site.rglob("*.css"))
     assert re.search(r"url\(\"?(?:https?:)?//", styles) is None
+
+
+def test_the_page_of_keys_and_variables_is_that_of_the_code():
+    page = (REPO / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert page == runpy.run_path(str(REPO / "docs" / "configuration.py"))["describe_keys"]()
+    code = [path for room in ("models", "tasks", "flows") for path in (REPO / room).rglob("*.py")]
+    read = {name for path in code for name in re.findall(r'"(BTC_[A-Z_]+)"', path.read_text())}
+    assert read and all(f"`{name}`" in page for name in read)
