@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import traceback
 from types import TracebackType
 from urllib.parse import unquote
@@ -58,6 +59,7 @@ def guard_output() -> None:
     """Hide secrets in every log and every unexpected traceback of this process from now on."""
     logging.setLogRecordFactory(MaskedRecord)
     sys.excepthook = _say_unexpected
+    threading.excepthook = _say_unexpected_of_thread
     part_credentials()
 
 
@@ -65,6 +67,11 @@ def _say_unexpected(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     print(hide("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+
+def _say_unexpected_of_thread(found: threading.ExceptHookArgs) -> None:
+    if found.exc_value is not None and not isinstance(found.exc_value, SystemExit):
+        _say_unexpected(found.exc_type, found.exc_value, found.exc_traceback)
 
 
 def part_credentials() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -203,9 +204,11 @@ def _check_frame(name: str, frame: pd.DataFrame, found: tuple[Finding, ...] = ()
 @data.command()
 def snapshots() -> None:
     """List the snapshots that retrains made, with their hashes, checked again now."""
-    from tasks.storage.snapshots import list_snapshots
+    from tasks.storage.snapshots import find_unreadable, list_snapshots
 
     found = list_snapshots()
+    for folder in find_unreadable():
+        print(f"DAMAGED: {folder / 'manifest.json'} cannot be read; btc doctor", file=sys.stderr)
     if not found:
         raise InputError("no snapshots yet: run `btc retrain` first")
     rows = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -16,7 +15,7 @@ from models.errors import InputError
 from models.naming import model_name
 from models.reporting.notes import escape
 from models.reporting.runs import ended_status, with_status
-from tasks.registry.connection import told_in_one_line
+from tasks.registry.connection import told_in_one_line, user_name
 from tasks.registry.versions import check_promotable, find_version, find_versions
 from tasks.storage.database import alias_history, insert_new, read_rows, transaction
 from tasks.storage.lock import hold
@@ -74,6 +73,9 @@ def move_champion(client: MlflowClient, move: Move) -> None:
     history = read_history(move.model)
     done = history[history["key"].eq(move.key) & history["state"].eq("done")]
     if len(done):
+        champion = find_champion(client, move.model)
+        if champion is None or str(champion.version) != move.to:
+            return  # somebody has moved it since
         before = done["from_version"].iloc[0]
         _describe_move(client, move, None if pd.isna(before) else str(before))
         return
@@ -203,7 +205,7 @@ def _add_history(move: Move, before: ModelVersion | None, state: str) -> None:
         "from_version": None if before is None else int(before.version),
         "to_version": int(move.to),
         "why": move.why,
-        "who": getpass.getuser(),
+        "who": user_name(),
         "at": move.at,
         "key": move.key,
         "pinned": move.pin,

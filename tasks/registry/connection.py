@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
 import shlex
@@ -193,6 +194,14 @@ def find_experiment(client: MlflowClient, name: str) -> str:
     own = not tracking_uri().startswith("http")
     location = (home() / "mlartifacts" / name).as_uri() if own else None
     return str(client.create_experiment(name, artifact_location=location))
+
+
+def user_name() -> str:
+    """The user's name; the number where it has none, as of `docker run --user`."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return str(os.getuid())
 
 
 def code_version() -> str:

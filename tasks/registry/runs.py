@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ from models.config.flows import RetrainConfig
 from models.naming import model_name, run_labels
 from models.records import SnapshotRecord
 from models.reporting.runs import Point, describe_model, retrain_params
-from tasks.registry.connection import code_version, connect, find_experiment
+from tasks.registry.connection import code_version, connect, find_experiment, user_name
 from tasks.registry.versions import find_by_key, retrain_key
 from tasks.registry.views import CELLS, DIARY, set_views
 
@@ -86,7 +85,7 @@ def origin_tags(kind: str) -> dict[str, str]:
         "mlflow.source.name": deployment.name or f"btc {kind}",
         "mlflow.source.type": "JOB",
         "mlflow.source.git.commit": code_version(),
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": user_name(),
     }
 
 
@@ -126,14 +125,20 @@ def log_points(
 
 @contextmanager
 def ended(run_id: str) -> Iterator[None]:
-    """End a run when the block ends: FINISHED, FAILED by an error, KILLED by an interrupt."""
+    """End a run when the block ends: FINISHED, FAILED by an error, KILLED by an interrupt.
+
+    A run that is FINISHED when the block begins stays so: what is done again today is not its work.
+    """
     client = connect()
+    finished = client.get_run(run_id).info.status == "FINISHED"
     try:
         yield
     except BaseException as error:
         # The error is what must be told; a store that fails too is told by it already.
         with suppress(MlflowException):
-            client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+            if not finished:
+                state = "FAILED" if isinstance(error, Exception) else "KILLED"
+                client.set_terminated(run_id, state)
         raise
-    if client.get_run(run_id).info.status != "FINISHED":
+    if not finished:
         client.set_terminated(run_id)

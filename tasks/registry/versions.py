@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -71,14 +73,13 @@ def read_recipe(version: ModelVersion) -> Recipe:
     """The recipe of a version, also one of an earlier release; InputError where it has none."""
     if "recipe" in version.tags:  # as earlier releases kept it
         return Recipe.from_stored(json.loads(version.tags["recipe"]))
-    try:
-        path = f"models:/{version.name}/{version.version}/artifacts/{SERVING}/recipe.json"
-        stored = Path(mlflow.artifacts.download_artifacts(path)).read_text(encoding="utf-8")
-    except (OSError, MlflowException) as error:
+    folder = f"models:/{version.name}/{version.version}/artifacts/{SERVING}"
+    stored = _read_artifact(lambda: folder, "recipe.json")
+    if stored is None:
         raise InputError(
             f"{version.name} version {version.version} has no recipe: it was not registered by "
             "`btc retrain`, or its files are gone; choose another version (`btc models` lists them)"
-        ) from error
+        )
     return Recipe.from_stored(json.loads(stored)["recipe"])
 
 
@@ -96,15 +97,42 @@ def read_decision(version: ModelVersion) -> Decision | None:
     text = version.tags.get("decision")
     if not text or text.startswith("{"):  # as earlier releases kept it
         return Decision.model_validate_json(text) if text else None
+    client = MlflowClient()
+    stored = _read_artifact(
+        lambda: str(client.get_run(str(version.run_id)).info.artifact_uri), DECISION
+    )
+    if stored is not None:
+        return Decision.model_validate_json(stored)
+    action, _, unproven = text.partition(", ")
+    why = ("the run that held the reasons was deleted",)
+    return Decision.model_validate({"action": action, "unproven": bool(unproven), "reasons": why})
+
+
+def read_action(version: ModelVersion) -> str | None:
+    """What was decided about a version, by its tag alone; None where nothing was yet."""
+    text = version.tags.get("decision")
+    if text and text.startswith("{"):  # as earlier releases kept it
+        return Decision.model_validate_json(text).action
+    return text.partition(", ")[0] if text else None
+
+
+def _read_artifact(find_folder: Callable[[], str], name: str) -> str | None:
+    """Text of an artifact in a folder, None where it, or what it belongs to, was deleted.
+
+    What fails otherwise is raised: a server that does not answer has deleted nothing.
+    """
     try:
-        path = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=DECISION)
-        return Decision.model_validate_json(Path(path).read_text(encoding="utf-8"))
-    except (OSError, MlflowException):  # the run was deleted for good
-        action, _, unproven = text.partition(", ")
-        why = ("the run that held the reasons was deleted",)
-        return Decision.model_validate(
-            {"action": action, "unproven": bool(unproven), "reasons": why}
-        )
+        folder = find_folder()
+        found = mlflow.artifacts.list_artifacts(artifact_uri=folder)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    if name not in {Path(artifact.path).name for artifact in found}:
+        return None
+    with tempfile.TemporaryDirectory() as target:
+        path = mlflow.artifacts.download_artifacts(f"{folder}/{name}", dst_path=target)
+        return Path(path).read_text(encoding="utf-8")
 
 
 def say_decision(decision: Decision) -> str:

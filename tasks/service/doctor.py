@@ -118,8 +118,13 @@ def _databases(_symbol: str) -> Iterator[Finding]:
 
 
 def _snapshots(_symbol: str) -> Iterator[Finding]:
-    from tasks.storage.snapshots import list_snapshots
+    from tasks.storage.snapshots import find_unreadable, list_snapshots
 
+    for folder in find_unreadable():
+        yield Finding(
+            f"the manifest of snapshot {folder.name[:12]} cannot be read",
+            f"restore it from a backup, or remove {folder} and retrain",
+        )
     for record, intact in list_snapshots():
         if not intact:
             yield Finding(

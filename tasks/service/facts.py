@@ -137,13 +137,13 @@ def _registry_facts(name: str) -> dict[str, Any]:
         return {}
     from tasks.registry.aliases import find_champion, read_history
     from tasks.registry.connection import connect, told_in_one_line
-    from tasks.registry.versions import find_versions, read_decision
+    from tasks.registry.versions import find_versions, read_action
     from tasks.storage.ledger import forecast_days, read_last_look
 
     with told_in_one_line():
         client = connect()
         champion = find_champion(client, name)
-        decided = [read_decision(version) for version in find_versions(client, name)[:3]]
+        decided = [read_action(version) for version in find_versions(client, name)[:3]]
     history = read_history(name)
     days, look = forecast_days(name), read_last_look(name)
     done = history[(history["state"] == "done") & ~history["action"].isin(["pin", "unpin"])]
@@ -160,7 +160,7 @@ def _registry_facts(name: str) -> dict[str, Any]:
     return {
         "champion": None if champion is None else int(champion.version),
         "champion_as_of": None if champion is None else champion.tags["as_of"],
-        "decisions": tuple(decision.action for decision in decided if decision),
+        "decisions": tuple(action for action in decided if action),
         "move": move,
         "last_forecast": max(days) if days else None,
         "drift": tuple(look["alarms"]) if look else (),

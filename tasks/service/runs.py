@@ -37,15 +37,23 @@ def call(api: str, path: str, body: dict[str, Any] | None = None) -> Any:
 
 
 def delete_renamed(api: str) -> None:
-    """Delete our deployments under their names of earlier releases, which would run as well."""
+    """Delete our deployments under their names of earlier releases, which would run as well.
+
+    Ours are told by work pool and entrypoint; another one of the same name stays.
+    """
     with _session() as session:
-        for name in ("retrain/daily", "forecast/daily"):
+        for flow in OURS:
+            name = f"{flow}/daily"
             try:
                 found = session.get(f"{api}/deployments/name/{name}", timeout=ANSWER_SECONDS)
                 if found.status_code == HTTPStatus.NOT_FOUND:
                     continue
                 found.raise_for_status()
-                address = f"{api}/deployments/{found.json()['id']}"
+                old = found.json()
+                ours = (POOL, f"flows/{flow}.py:{flow}")
+                if (old.get("work_pool_name"), old.get("entrypoint")) != ours:
+                    continue
+                address = f"{api}/deployments/{old['id']}"
                 session.delete(address, timeout=ANSWER_SECONDS).raise_for_status()
             except (requests.RequestException, ValueError) as error:
                 reason = " ".join(hide(error).split())[:200]

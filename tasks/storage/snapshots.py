@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 
@@ -18,13 +20,30 @@ from tasks.storage.home import home
 
 
 def list_snapshots() -> list[tuple[SnapshotRecord, bool]]:
-    """Every whole snapshot, oldest day first, and whether its candles still have its hash."""
-    found = []
-    for manifest in (home() / "snapshots").glob("*/manifest.json"):
-        facts = json.loads(manifest.read_text(encoding="utf-8"))
-        record = SnapshotRecord.model_validate(facts | {"folder": manifest.parent})
-        found.append((record, is_intact(record)))
+    """Every whole snapshot, oldest day first, and whether its candles still have its hash.
+
+    Without those of `find_unreadable`.
+    """
+    found = [(record, is_intact(record)) for _, record in _read_manifests() if record]
     return sorted(found, key=lambda pair: (pair[0].as_of, pair[0].sha256))
+
+
+def find_unreadable() -> list[Path]:
+    """Folders of snapshots whose manifest is damaged."""
+    return sorted(folder for folder, record in _read_manifests() if record is None)
+
+
+def _read_manifests() -> Iterator[tuple[Path, SnapshotRecord | None]]:
+    """Every snapshot's folder and its manifest, None where that is damaged."""
+    for manifest in (home() / "snapshots").glob("*/manifest.json"):
+        folder = manifest.parent
+        try:
+            facts = json.loads(manifest.read_text(encoding="utf-8"))
+            yield folder, SnapshotRecord.model_validate(facts | {"folder": folder})
+        except FileNotFoundError:
+            continue  # removed since it was listed
+        except (OSError, ValueError, TypeError):
+            yield folder, None
 
 
 def read_candles(record: SnapshotRecord) -> pd.DataFrame:
@@ -69,13 +88,12 @@ def find_newest_snapshot(
 
 
 def find_newest_candle(symbol: str) -> dt.date | None:
-    """Newest day of the symbol's snapshots, by their manifests alone."""
-    days = []
-    for manifest in (home() / "snapshots").glob("*/manifest.json"):
-        facts = json.loads(manifest.read_text(encoding="utf-8"))
-        if facts["symbol"] == symbol and not facts["synthetic"]:
-            days.append(dt.date.fromisoformat(facts["as_of"]))
-    return max(days, default=None)
+    """Newest day of the symbol's snapshots, by those manifests alone that can be read."""
+    known = [record for _, record in _read_manifests() if record]
+    return max(
+        (found.as_of for found in known if found.symbol == symbol and not found.synthetic),
+        default=None,
+    )
 
 
 def archive_name(record: SnapshotRecord) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from models.config.recipe import Recipe
 from models.decisions.promotion import Decision
@@ -22,7 +24,7 @@ from tasks.registry.aliases import (
 )
 from tasks.registry.connection import connect
 from tasks.registry.facts import list_facts
-from tasks.registry.versions import find_version, read_decision, read_recipe
+from tasks.registry.versions import find_version, read_action, read_decision, read_recipe
 
 NAME = "btc-usd-synthetic"
 NOW = dt.datetime(2026, 10, 2, tzinfo=dt.UTC)
@@ -117,9 +119,63 @@ def test_a_version_of_an_earlier_release_is_read_from_its_tags(client: MlflowCli
     made = client.create_model_version(NAME, source="file:///nowhere", tags=tags)
     version = find_version(client, NAME, str(made.version))
     assert read_decision(version) == decision
+    assert read_action(version) == "refresh"
     assert read_recipe(version) == recipe
     [fact] = [f for f in list_facts(client, NAME) if f["version"] == int(made.version)]
     assert (fact["decision"], fact["unproven"], fact["reasons"]) == ("refresh", True, ["a; b", "c"])
     assert (fact["crps_bp"], fact["n_days"], fact["score"]) == (120.5, 180, 0.98)
     assert (fact["model"], fact["recipe"], fact["code_version"]) == ("lstm", "default", "abc")
     client.delete_model_version(NAME, str(made.version))
+
+
+def test_a_replay_tells_nothing_of_a_move_that_was_taken_back(client: MlflowClient) -> None:
+    """A retrain that is repeated after a rollback by hand, and after its version was deleted."""
+    tags = {"recipe": Recipe().model_dump_json()}
+    first, second = (
+        str(client.create_model_version(NAME, source="file:///nowhere", tags=tags).version)
+        for _ in range(2)
+    )
+    for to in (first, second):
+        move = Move(model=NAME, to=to, action="promote", why="a test", at=NOW, key="replayed " + to)
+        move_champion(client, move)
+    client.set_registered_model_alias(NAME, "champion", first)
+    client.update_model_version(NAME, second, "Champion until today")
+    replayed = Move(
+        model=NAME, to=second, action="promote", why="a test", at=NOW, key=f"replayed {second}"
+    )
+    move_champion(client, replayed)
+    assert client.get_model_version(NAME, second).description == "Champion until today"
+    client.delete_model_version(NAME, second)
+    move_champion(client, replayed)
+    champion = find_champion(client, NAME)
+    assert champion is not None and str(champion.version) == first
+    client.delete_model_version(NAME, first)
+
+
+def test_only_a_deleted_decision_reads_as_deleted(
+    client: MlflowClient, store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server that does not answer has deleted nothing: the stage is tried again."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    experiment = client.create_experiment("decided", artifact_location=(store / "x").as_uri())
+    run = client.create_run(experiment).info
+    decision = Decision(action="reject", reasons=("worse",), unproven=True)
+    client.log_dict(run.run_id, decision.model_dump(mode="json"), "decision.json")
+    made = client.create_model_version(
+        NAME, "file:///nowhere", run.run_id, tags={"decision": "reject, unproven"}
+    )
+    assert read_action(made) == "reject"
+    assert read_decision(made) == decision
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    for read in (read_decision, read_recipe):
+        with pytest.raises(MlflowException, match="refused"):
+            read(made)
+    mlflow.set_tracking_uri(f"sqlite:///{store / 'mlflow.db'}")
+    assert list(tmp_path.iterdir()) == []  # what was downloaded is gone
+    client.delete_model_version(NAME, str(made.version))
+    (store / "x" / run.run_id / "artifacts" / "decision.json").unlink()
+    gone = read_decision(made)
+    assert gone is not None and (gone.action, gone.unproven) == ("reject", True)
+    made._run_id = "0" * 32  # one that `mlflow gc` took
+    assert read_decision(made) == gone

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -58,12 +60,31 @@ def test_a_run_ends_as_the_work_does(
     assert client.get_run(run_id).info.status == state
 
 
-def test_a_run_that_was_finished_keeps_its_end(client: MlflowClient) -> None:
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_a_run_that_was_finished_keeps_its_end(
+    client: MlflowClient, error: type[BaseException] | None
+) -> None:
+    """A retrain that was done before makes today's forecast inside its old run."""
     run_id = create_run(client, "0", "a run", {})
     client.set_terminated(run_id, end_time=1_000)
-    with ended(run_id):
-        pass
-    assert client.get_run(run_id).info.end_time == 1_000
+    with pytest.raises(error) if error else nullcontext(), ended(run_id):
+        if error:
+            raise error
+    info = client.get_run(run_id).info
+    assert (info.status, info.end_time) == ("FINISHED", 1_000)
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError, ImportError])
+def test_a_user_without_a_name_has_a_number(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """As of `docker run --user 12345`; the error is Python's, by version."""
+
+    def fail() -> str:
+        raise error
+
+    monkeypatch.setattr("getpass.getuser", fail)
+    assert origin_tags("retrain")["mlflow.user"] == str(os.getuid())
 
 
 def test_a_killed_retrain_leaves_no_run_open(
