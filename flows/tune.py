@@ -14,6 +14,7 @@ from models.reporting.summaries import Skipped
 from models.reporting.tune_summary import StudyRecord, TuneSummary, summarize_tuning
 from tasks.ingest import ingest
 from tasks.preflight import check_request
+from tasks.registry.runs import ended
 from tasks.snapshot import snapshot
 from tasks.storage.lock import hold
 from tasks.storage.work import discarded_after
@@ -41,8 +42,9 @@ def tune(config: TuneConfig = TuneConfig()) -> TuneSummary | Skipped:  # noqa: B
             checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)
             snapped = snapshot(candles, checked, config.symbol)
         begun = study(config, snapped)
-        tried = try_recipes(config, begun)
-        best = winner(config, begun)
+        with ended(begun.run_id):
+            tried = try_recipes(config, begun)
+            best = winner(config, begun)
     seconds = seconds_by_stage(
         ingest=candles, validate=checked, snapshot=snapped, study=begun, winner=best
     )

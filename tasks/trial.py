@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import optuna
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
@@ -13,11 +15,10 @@ from models.learning.splits import Span
 from models.reporting.tune_summary import StudyRecord, TrialRecord
 from models.scoring.tuning import score_fold
 from tasks.registry.connection import connect
-from tasks.registry.trials import log_trials
+from tasks.registry.trials import log_trial
 from tasks.stage import stage
 from tasks.storage.files import read_frame
 from tasks.storage.studies import opened_studies
-from tasks.study import FINISHED
 
 STARTING_TRIALS = 5
 """Trials that are drawn at random, and that are never given up early."""
@@ -27,6 +28,7 @@ STARTING_TRIALS = 5
 def trial(config: TuneConfig, study: StudyRecord, number: int) -> TrialRecord:
     """Try one more recipe: TPE proposes it, median pruning gives it up after a poor fold.
 
+    A recipe whose forecasts are not all finite is given up too.
     `number`, counted from 1, is how many there are with it. What is proposed depends on the
     finished trials and the seed alone, so that an interrupted study goes on as it would have.
     """
@@ -47,19 +49,20 @@ def trial(config: TuneConfig, study: StudyRecord, number: int) -> TrialRecord:
         for step, (a, b, c, d) in enumerate(study.folds, 1):
             scores.append(score_fold(recipe, candles, Span(range(a, b), range(c, d))))
             asked.report(sum(scores) / len(scores), step)
-            if step < len(study.folds) and asked.should_prune():
+            poor = step < len(study.folds) and asked.should_prune()
+            if poor or not math.isfinite(scores[-1]):
                 state = TrialState.PRUNED
                 break
         pruned = state == TrialState.PRUNED
-        found.tell(asked, None if pruned else sum(scores) / len(scores), state=state)
-        done = found.get_trials(deepcopy=False, states=FINISHED)
-        log_trials(connect(), study, done)
-        return TrialRecord(
-            number=number,
-            n_trials=study.n_trials,
-            values=asked.params,
-            score=sum(scores) / len(scores),
-            n_folds=len(scores),
-            pruned=pruned,
-            best=found.best_value,
-        )
+        told = found.tell(asked, None if pruned else sum(scores) / len(scores), state=state)
+        complete = found.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    log_trial(connect(), study, told, number)
+    return TrialRecord(
+        number=number,
+        n_trials=study.n_trials,
+        values=told.params,
+        score=sum(scores) / len(scores),
+        n_folds=len(scores),
+        pruned=pruned,
+        best=min((one.value for one in complete if one.value is not None), default=math.inf),
+    )

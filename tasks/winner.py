@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from models.config.flows import TuneConfig
+from models.errors import InputError
 from models.learning.search_space import make_recipe, make_space
 from models.reporting.render import render_chart
 from models.reporting.tune_summary import (
@@ -30,7 +32,10 @@ LEAST_TRIALS = 10
 
 @stage("winner", retries=3)
 def winner(config: TuneConfig, study: StudyRecord) -> WinnerRecord:
-    """Write the best recipe, and log it with the study's plots to the run of the study."""
+    """Write the best recipe, and log it with the study's plots to the run of the study.
+
+    Raises InputError where no trial had finite forecasts on every fold.
+    """
     with opened_studies() as storage:
         found = optuna.load_study(study_name=study.name, storage=storage)
         done = found.get_trials(deepcopy=False, states=FINISHED)
@@ -38,7 +43,13 @@ def winner(config: TuneConfig, study: StudyRecord) -> WinnerRecord:
     client = connect()
     log_trials(client, study, done)
     facts = [_facts(order, trial) for order, trial in enumerate(done, 1)]
-    best = min((f for f in facts if not f["given_up"]), key=lambda f: f["score"])
+    complete = [f for f in facts if not f["given_up"]]
+    if not complete:
+        raise InputError(
+            f"search: none of {len(facts)} trials had finite forecasts on every fold; begin with "
+            "another recipe (--preset, or --set learning_rate=0.001), or try more (--trials)"
+        )
+    best = min(complete, key=lambda f: f["score"])
     recipe = make_recipe(config.recipe, best["values"])
     scores = (best["score"], facts[0]["score"])
     note = say_winner(study, best["number"], *scores, len(facts))
@@ -47,7 +58,7 @@ def winner(config: TuneConfig, study: StudyRecord) -> WinnerRecord:
     write_text(text, path)
     charts = tune_charts(facts, list(make_space(config.recipe)))
     files = {f"plots/{chart.name}.svg": render_chart(chart) for chart in charts}
-    figures = {SCORE: scores[0], f"start_{SCORE}": scores[1]}
+    figures = {SCORE: scores[0]} | ({f"start_{SCORE}": scores[1]} if scores[1] else {})
     end_study(client, study.run_id, note, figures, files | {"recipe.yaml": text})
     return WinnerRecord(
         number=best["number"],
@@ -62,10 +73,11 @@ def winner(config: TuneConfig, study: StudyRecord) -> WinnerRecord:
 
 def _facts(order: int, trial: FrozenTrial) -> dict[str, Any]:
     steps = trial.intermediate_values
+    score = steps[max(steps)]
     return {
         "number": order,
         "values": dict(trial.params),
-        "score": steps[max(steps)],
+        "score": score if math.isfinite(score) else None,
         "n_folds": len(steps),
         "given_up": trial.state == TrialState.PRUNED,
     }
@@ -75,4 +87,9 @@ def _measure_importances(found: optuna.Study) -> dict[str, float]:
     if len(found.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < LEAST_TRIALS:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return optuna.importance.get_param_importances(found, evaluator=evaluator)
+    try:
+        return optuna.importance.get_param_importances(found, evaluator=evaluator)
+    except RuntimeError as error:
+        if "zero total variance" not in str(error):
+            raise
+        return {}  # All scores are equal.

@@ -16,7 +16,6 @@ from flows.cli.options import (
     JsonFileOption,
     SetOption,
     SourceOption,
-    SymbolOption,
     check_writable,
     gather,
     write_json,
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
 
 def tune(
     source: SourceOption = None,
-    symbol: SymbolOption = "BTC/USD",
+    symbol: Annotated[
+        str | None, typer.Option(help="What is forecast, as BASE/QUOTE: BTC/USD.")
+    ] = None,
     as_of: AsOfOption = None,
     cell: Annotated[
         str | None, typer.Option(help="Recurrent cell: rnn, lstm, gru, bilstm or bigru.")
@@ -97,6 +98,7 @@ def tune(
 
 def _print_summary(summary: TuneSummary, note: str, recipe: Path, compare: str) -> None:
     from flows.cli.tables import fit_table, open_console
+    from models.reporting.tune_summary import say_score
 
     console = open_console()
     labels = ["SYNTHETIC"] if summary.synthetic else []
@@ -106,7 +108,7 @@ def _print_summary(summary: TuneSummary, note: str, recipe: Path, compare: str) 
     start = [t for t in summary.trials if t["number"] == 1 and t not in best]
     shown = [*best, *start]
     names = [f"trial {t['number']}" for t in shown]
-    rows = [["CRPS over naive's", *(f"{t['score']:.4f}" for t in shown)]]
+    rows = [["CRPS over naive's", *(say_score(t["score"]) for t in shown)]]
     for key in summary.values:
         rows.append([key.rpartition(".")[2], *(f"{t['values'][key]:.3g}" for t in shown)])
     last_first = [name for name in names[:0:-1] if name != "trial 1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,10 @@ class StudyRecord(Record):
         return range(self.n_known + 1, self.n_trials + 1)
 
     def __str__(self) -> str:
-        known = f"; {self.n_known} of {self.n_trials} trials known already" if self.n_known else ""
+        asked = f" of {self.n_trials} trials known already"
+        if self.n_known > self.n_trials:
+            asked = f" trials known already, more than the {self.n_trials} asked for"
+        known = f"; {self.n_known}{asked}" if self.n_known else ""
         return (
             f"{len(self.folds)} folds from {self.first_day} to {self.last_day}, the day before "
             f"the first test origin{known}"
@@ -53,9 +57,11 @@ class TrialRecord(Record):
     n_trials: int
     values: Values
     score: float
+    """Infinite where a forecast was not finite."""
     n_folds: int
     pruned: bool
     best: float
+    """Infinite where no trial is complete yet."""
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -65,7 +71,13 @@ class TrialRecord(Record):
     def __str__(self) -> str:
         folds = "1 fold" if self.n_folds == 1 else f"{self.n_folds} folds"
         given_up = f", given up after {folds}" if self.pruned else ""
-        return f"{self.number} of {self.n_trials}: {self.score:.4f}{given_up}; best {self.best:.4f}"
+        score, best = say_score(self.score), say_score(self.best, "none yet")
+        return f"{self.number} of {self.n_trials}: {score}{given_up}; best {best}"
+
+
+def say_score(score: float | None, without: str = "not finite") -> str:
+    """A score with four decimals, or the words for one that is not finite."""
+    return f"{score:.4f}" if score is not None and math.isfinite(score) else without
 
 
 class WinnerRecord(Record):
@@ -74,13 +86,13 @@ class WinnerRecord(Record):
     number: int
     values: Values
     score: float
-    start_score: float
+    start_score: float | None
     recipe_path: Path
     trials: tuple[dict[str, Any], ...]
     importances: dict[str, float]
 
     def __str__(self) -> str:
-        return f"trial {self.number}: {self.score:.4f} (trial 1: {self.start_score:.4f})"
+        return f"trial {self.number}: {self.score:.4f} (trial 1: {say_score(self.start_score)})"
 
 
 class TuneSummary(Summary):
@@ -102,12 +114,13 @@ class TuneSummary(Summary):
     """Number of the best trial; 1 is the recipe that the search began with."""
     score: float
     """Its CRPS over naive's, every fold and step counted alike; smaller is better."""
-    start_score: float
-    """The same of the recipe that the search began with."""
+    start_score: float | None
+    """The same of the recipe that the search began with; null where it diverged."""
     values: Values
     importances: dict[str, float]
     """Share of the scores' variance that each setting explains (fANOVA); empty for few trials."""
     trials: tuple[dict[str, Any], ...]
+    """Every trial with its values and score; the score is null where it diverged."""
     recipe_file: str
     run_id: str
     experiment: str
@@ -148,7 +161,9 @@ def summarize_tuning(
     )
 
 
-def say_winner(study: StudyRecord, number: int, score: float, start_score: float, n: int) -> str:
+def say_winner(
+    study: StudyRecord, number: int, score: float, start_score: float | None, n: int
+) -> str:
     """What the search found, in sentences that promise no more than it knows."""
     days = count_days(len(study.folds) * len(range(*study.folds[0][2:])))
     where = f"on {days} to {study.last_day}, before the first test day"
@@ -157,9 +172,10 @@ def say_winner(study: StudyRecord, number: int, score: float, start_score: float
             f"None of {n} trials is better than the recipe that the search began with: its CRPS is "
             f"{score:.4f} of naive's, {where}."
         )
+    start = say_score(start_score, "no finite one")
     return (
         f"Trial {number} of {n} is the best: its CRPS is {score:.4f} of naive's, {where}; the "
-        f"recipe that the search began with has {start_score:.4f}. The best of many looks better "
+        f"recipe that the search began with has {start}. The best of many looks better "
         "than it is: the test days of a retrain decide."
     )
 
@@ -188,20 +204,21 @@ def tune_charts(trials: Sequence[Mapping[str, Any]], values: Sequence[str]) -> l
 
 
 def _history_chart(trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any]) -> Chart:
-    so_far: list[float] = []
+    so_far, least = [], math.inf
     for trial in trials:
-        known = [*so_far[-1:], *([] if trial["given_up"] else [trial["score"]])]
-        so_far.append(min(known))
+        least = least if trial["given_up"] else min(least, trial["score"])
+        so_far.append(least)
     numbers = tuple(float(trial["number"]) for trial in trials)
+    scored = [trial for trial in trials if trial["score"] is not None]
     title = f"Trial {best['number']} of {len(trials)} is the best: {best['score']:.4f} of naive's"
     layers = [
         Layer("dots", look, tuple(map(float, x)), tuple(map(float, y)))
         for look, given_up in (("ours", False), ("naive", True))
-        if (x := [t["number"] for t in trials if t["given_up"] == given_up])
-        if (y := [t["score"] for t in trials if t["given_up"] == given_up])
+        if (x := [t["number"] for t in scored if t["given_up"] == given_up])
+        if (y := [t["score"] for t in scored if t["given_up"] == given_up])
     ]
     layers.append(Layer("line", "ours", numbers, tuple(so_far), label="best so far"))
-    low, high = padded([trial["score"] for trial in trials])
+    low, high = padded([trial["score"] for trial in scored])
     return Chart(
         name="history",
         title=title,
@@ -211,7 +228,7 @@ def _history_chart(trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any])
         layers=tuple(layers),
         note="Grey dots were given up after a poor fold.",
         readouts=tuple(
-            (float(t["number"]), f"trial {t['number']}: {t['score']:.4f}") for t in trials
+            (float(t["number"]), f"trial {t['number']}: {say_score(t['score'])}") for t in trials
         ),
         right=END_SPACE + 10,
     )

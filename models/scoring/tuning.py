@@ -55,7 +55,10 @@ def make_folds(n_rows: int, horizon: int, search: Search) -> list[Span]:
 
 
 def score_fold(recipe: Recipe, candles: pd.DataFrame, span: Span) -> float:
-    """Fit a recipe on a fold and score it: its CRPS over naive's, every step counted alike."""
+    """Fit a recipe on a fold and score it: its CRPS over naive's, every step counted alike.
+
+    Infinite where a forecast is not finite, as of a network that diverged.
+    """
     from models.forecasters.walk_forward import predict_group  # loads TensorFlow
 
     levels, close = recipe.quantile_levels, candles["close"].to_numpy(dtype=np.float64)
@@ -64,7 +67,8 @@ def score_fold(recipe: Recipe, candles: pd.DataFrame, span: Span) -> float:
     mean, divisor = (
         with_crps(make_predictions(name, candles, span.origins, quantiles, levels))
         .groupby("step")["crps_bp"]
-        .mean()
+        .agg(lambda crps: crps.mean(skipna=False))
         for name, quantiles in (("ours", ours), ("naive", naive))
     )
-    return float((mean / divisor).mean())
+    score = float((mean / divisor).mean(skipna=False))
+    return score if np.isfinite(score) else float("inf")

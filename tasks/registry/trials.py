@@ -14,9 +14,9 @@ from models.config.flows import TuneConfig
 from models.naming import model_name, run_labels
 from models.records import SnapshotRecord
 from models.reporting.runs import describe_model, recipe_params, round_figure, rounded
-from models.reporting.tune_summary import StudyRecord
+from models.reporting.tune_summary import StudyRecord, say_score
 from tasks.registry.connection import find_experiment
-from tasks.registry.runs import create_run, log_config, origin_tags
+from tasks.registry.runs import create_run, ended, log_config, origin_tags
 from tasks.registry.views import TUNING, set_views
 
 SCORE = "crps_over_naive"
@@ -25,10 +25,15 @@ SCORE = "crps_over_naive"
 def begin_study(
     client: MlflowClient, name: str, config: TuneConfig, snapshot: SnapshotRecord
 ) -> str:
-    """The run of a study, made unless an earlier start made it; returns its id."""
+    """The run of a study, made unless an earlier start made it; returns its id.
+
+    Runs of other studies that a kill left open are marked KILLED.
+    """
     experiment = find_experiment(client, f"{model_name(config.symbol, snapshot.synthetic)}-tuning")
     about = f"Searches for a recipe. {describe_model(config.symbol, snapshot.synthetic)}"
     set_views(client, experiment, about, TUNING)
+    for left in client.search_runs([experiment], "status = 'RUNNING' and tags.kind = 'tuning'"):
+        client.set_terminated(left.info.run_id, "KILLED")
     found = client.search_runs([experiment], f"tags.study = '{name}' and tags.kind = 'tuning'")
     if found:
         run_id = str(found[0].info.run_id)
@@ -49,19 +54,23 @@ def begin_study(
 
 
 def log_trials(client: MlflowClient, study: StudyRecord, trials: Iterable[FrozenTrial]) -> None:
-    """Log the finished trials that have no run yet, under the run of the study."""
+    """Log the finished trials that have no whole run yet; runs that were left half are deleted."""
     experiment = client.get_run(study.run_id).info.experiment_id
     query = f"tags.study = '{study.name}' and tags.kind = 'trial'"
-    logged = client.search_runs([experiment], query, max_results=50_000)
-    known = {run.data.tags["trial"] for run in logged}
+    known: set[str] = set()
+    for run in client.search_runs([experiment], query, max_results=50_000):
+        if run.info.status == "FINISHED":
+            known.add(run.data.tags["trial"])
+        else:
+            client.delete_run(run.info.run_id)
     for order, trial in enumerate(trials, 1):
         if str(order) not in known:
-            _log_trial(client, experiment, study, trial, order)
+            log_trial(client, study, trial, order)
 
 
-def _log_trial(
-    client: MlflowClient, experiment: str, study: StudyRecord, trial: FrozenTrial, order: int
-) -> None:
+def log_trial(client: MlflowClient, study: StudyRecord, trial: FrozenTrial, order: int) -> None:
+    """Log one finished trial, the `order`-th from 1, under the run of its study."""
+    experiment = client.get_run(study.run_id).info.experiment_id
     pruned = trial.state == TrialState.PRUNED
     score = trial.intermediate_values[max(trial.intermediate_values)]
     tags = {
@@ -71,14 +80,14 @@ def _log_trial(
         "trial": str(order),
         "outcome": "given up" if pruned else "complete",
     }
-    title = f"trial {order} {score:.4f}{' given up' if pruned else ''}"
+    title = f"trial {order} {say_score(score)}{' given up' if pruned else ''}"
     run_id = client.create_run(experiment, run_name=title, tags=tags).info.run_id
     now = int(1000 * time.time())
     points = rounded([(SCORE, value, step) for step, value in trial.intermediate_values.items()])
     metrics = [Metric(key, value, now, step) for key, value, step in points]
     params = [Param(key, f"{value:.6g}") for key, value in trial.params.items()]
-    client.log_batch(run_id, metrics=metrics, params=params)
-    client.set_terminated(run_id)
+    with ended(run_id):
+        client.log_batch(run_id, metrics=metrics, params=params)
 
 
 def end_study(

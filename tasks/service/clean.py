@@ -73,6 +73,11 @@ def find_rubbish(symbol: str = "BTC/USD", keep_days: int = KEEP_DAYS) -> list[It
         for path in (home() / "holdouts").glob("*.parquet")
         if dt.date.fromtimestamp(path.stat().st_mtime) < last
     ]
+    found += [
+        Item("candles of an old search", path)  # Its recipe stays; going on writes them anew.
+        for path in (home() / "tuning").glob("*/candles.parquet")
+        if dt.date.fromtimestamp(path.stat().st_mtime) < last
+    ]
     return [item for item in found if item.path.exists()]
 
 

@@ -18,9 +18,11 @@ from mlflow import MlflowClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
+import flows.cli.console
 import tasks.trial
 from flows.cli.app import app, main
 from models.config.flows import TuneConfig
+from models.errors import InputError
 from tasks.storage.database import HEAD, transaction
 from tasks.storage.lock import hold
 from tasks.storage.studies import opened_studies
@@ -158,6 +160,23 @@ def test_studies_and_ledger_share_a_postgresql_database(
             found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
             assert found == HEAD
     assert len(study.trials) == 2
+
+
+def test_the_symbol_of_a_config_file_counts_unless_an_option_names_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[TuneConfig] = []
+
+    def stop(config: TuneConfig) -> None:
+        asked.append(config)
+        raise InputError("far enough")
+
+    monkeypatch.setattr(flows.cli.console, "settle_request", stop)
+    (tmp_path / "c.json").write_text('{"symbol": "ETH/USD"}')
+    command = ["tune", "--config", str(tmp_path / "c.json")]
+    for more in ([], ["--symbol", "LTC/USD"]):
+        CliRunner().invoke(app, [*command, *more])
+    assert [config.symbol for config in asked] == ["ETH/USD", "LTC/USD"]
 
 
 @pytest.mark.parametrize(

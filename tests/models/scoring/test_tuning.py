@@ -11,6 +11,8 @@ from models.config.judging import Judging
 from models.config.recipe import PRESETS, Recipe
 from models.data.sample import make_sample
 from models.errors import InputError
+from models.forecasters import walk_forward
+from models.forecasters.baselines import naive_quantiles
 from models.learning.prepare import prepare
 from models.learning.search_space import lookbacks, make_recipe, make_space, read_values
 from models.learning.splits import holdout_split
@@ -77,3 +79,24 @@ def test_folds_lie_one_after_the_other_and_end_with_the_last_outcome_known() -> 
 def test_too_many_folds_are_refused_in_one_line() -> None:
     with pytest.raises(InputError, match=r"5 folds of 180 days leave 93 of the 1000 candles"):
         make_folds(1000, 7, Search(folds=5))
+
+
+def test_one_forecast_that_is_not_finite_makes_the_score_infinite(
+    tiny_recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candles, recipe = make_sample(LAST_DAY, n_days=500), tiny_recipe("rnn")
+    [fold] = make_folds(len(candles), recipe.horizon, Search(folds=1, fold_days=60))
+    levels = recipe.quantile_levels
+    naive = naive_quantiles(candles["close"].to_numpy(), fold.origins, recipe.horizon, levels)
+    monkeypatch.setattr(walk_forward, "predict_group", lambda *_, **__: naive)
+    assert score_fold(recipe, candles, fold) == 1.0
+    naive = naive.copy()
+    naive[17, 1] = float("nan")
+    assert score_fold(recipe, candles, fold) == float("inf")
+
+
+def test_a_network_that_diverges_has_a_score_that_is_infinite(tiny_recipe) -> None:
+    candles, recipe = make_sample(LAST_DAY, n_days=500), tiny_recipe("rnn")
+    faster = recipe.training.model_copy(update={"learning_rate": 1e38})
+    [fold] = make_folds(len(candles), recipe.horizon, Search(folds=1, fold_days=60))
+    assert score_fold(recipe.model_copy(update={"training": faster}), candles, fold) == float("inf")

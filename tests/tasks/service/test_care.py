@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from flows.forecast import forecast
 from models.decisions.retention import StoredVersion, select_kept, select_old, select_unnamed
 from models.errors import InputError
 from tasks.registry.aliases import find_champion
+from tasks.service.clean import delete, find_rubbish
 from tasks.service.doctor import examine
 from tasks.storage.ledger import read_ledger
 from tests.flows import states
@@ -148,3 +151,20 @@ def test_clean_takes_old_pictures_alone_and_only_when_it_is_meant(one_day: Path)
     assert "0 items" in btc("clean", "--dry-run", "--keep-days", "1")
     gone = {path for path in kept if not path.exists()}
     assert all({"plots", "predictions.parquet"} & {*path.parts, path.name} for path in gone)
+
+
+def test_clean_takes_the_candles_of_an_old_search_and_leaves_its_recipe(own_home: Path) -> None:
+    for name, days in (("old", 100), ("new", 1)):
+        folder = own_home / "tuning" / name
+        folder.mkdir(parents=True)
+        for file in ("candles.parquet", "recipe.yaml"):
+            (folder / file).write_bytes(b"x")
+            then = time.time() - days * 86_400
+            os.utime(folder / file, (then, then))
+    delete(find_rubbish())
+    left = {
+        path.relative_to(own_home / "tuning").as_posix()
+        for path in (own_home / "tuning").glob("*/*")
+    }
+    assert left >= {"new/candles.parquet", "new/recipe.yaml", "old/recipe.yaml"}
+    assert "old/candles.parquet" not in left
