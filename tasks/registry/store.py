@@ -60,7 +60,7 @@ def _check_once(uri: str, _home: str) -> None:
         with engine.begin() as connection:
             _check_version(connection)
             if _is_own(uri):
-                mend_addresses(connection)
+                mend_addresses(connection, home())
     finally:
         engine.dispose()
 
@@ -90,8 +90,21 @@ def _check_version(connection: Connection) -> None:
         )
 
 
-def mend_addresses(connection: Connection) -> None:
-    """Put this home's address in place of the one that MLflow's database was made at.
+def mend_home(folder: Path) -> None:
+    """Mend the addresses in the database of a state folder, if it has one, after it has moved."""
+    path = folder / "mlflow.db"
+    if not path.exists():
+        return
+    engine = create_engine(f"sqlite:///{path}")
+    try:
+        with engine.begin() as connection:
+            mend_addresses(connection, folder)
+    finally:
+        engine.dispose()
+
+
+def mend_addresses(connection: Connection, here: Path) -> None:
+    """Put the address of a state folder in place of that where its database was made.
 
     Nothing changes where both are the same folder, by another name.
     """
@@ -100,7 +113,6 @@ def mend_addresses(connection: Connection) -> None:
         return
     rows = connection.execute(text("SELECT artifact_location FROM experiments")).scalars()
     olds = {row.partition(_FOLDER)[0] for row in rows if row and _FOLDER in f"{row}/"}
-    here = home()
     for old in olds:
         folder = Path(unquote(urlsplit(old).path) if old.startswith("file:") else old)
         if "://" in old.removeprefix("file://") or folder.resolve() == here.resolve():

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 import tarfile
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+
+from sqlalchemy.exc import DatabaseError
 
 from models.errors import InputError
 from models.naming import model_name
+from tasks.registry.store import mend_home
 from tasks.storage.files import whole_file
 from tasks.storage.home import home, make_private
 from tasks.storage.lock import hold
@@ -17,13 +20,6 @@ from tasks.storage.lock import hold
 # What is made anew, or belongs to processes of this machine.
 LEFT_OUT = ("locks", "work", "service")
 MARK = "btc-daily-backup"
-# Of MLflow's database: the columns in which the absolute path of the state folder stands.
-PATH_COLUMNS = {
-    "experiments": ("artifact_location",),
-    "runs": ("artifact_uri",),
-    "logged_models": ("artifact_location",),
-    "model_versions": ("source", "storage_location"),
-}
 
 
 def back_up(target: Path, symbol: str = "BTC/USD") -> int:
@@ -88,27 +84,17 @@ def restore(source: Path) -> int:
             tempfile.TemporaryDirectory(dir=home().parent, prefix=".restore-") as folder,
         ):
             archive.extractall(folder, filter="data")
-            before = (Path(folder) / MARK).read_text(encoding="utf-8")
+            (Path(folder) / MARK).stat()  # else it is no backup
             made = Path(folder) / "home"
             made.chmod(0o700)
-            if (made / "mlflow.db").exists():
-                relocate(made / "mlflow.db", before, str(home()))
             n_files = sum(path.is_file() for path in made.rglob("*"))
             if home().exists():
                 home().rmdir()
             made.rename(home())
+            with suppress(DatabaseError):  # a damaged one is told by whatever uses it first
+                mend_home(home())
     except (OSError, tarfile.TarError, EOFError) as error:
         raise InputError(
             f"{source}: cannot restore it ({type(error).__name__}: {error})"
         ) from error
     return n_files
-
-
-def relocate(database: Path, before: str, after: str) -> None:
-    """Change the absolute paths in MLflow's database from one state folder to another."""
-    with closing(sqlite3.connect(database)) as connection, connection:
-        for table, columns in PATH_COLUMNS.items():
-            for column in columns:
-                change = f"{column} = replace({column}, ?, ?)"
-                statement = f"UPDATE {table} SET {change}"  # nosec B608  # names of the table above
-                connection.execute(statement, (before, after))

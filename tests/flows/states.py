@@ -28,7 +28,7 @@ from flows.forecast import forecast
 from flows.retrain import retrain
 from models.config.flows import RetrainConfig
 from tasks.registry.aliases import find_champion
-from tasks.service.backup import relocate
+from tasks.registry.store import mend_home
 from tests.simulation.days import FIRST_DAY, NAME, RECIPE, write_candles
 
 Run = Callable[..., dict[str, Any]]
@@ -86,14 +86,14 @@ def share(name: str, make: Callable[..., None], api: str, root: Path) -> Path:
             # MLflow leaves its address in the environment of a process that has used it.
             os.environ.pop("MLFLOW_TRACKING_URI", None)
             half.rename(home)
-            relocate(home / "mlflow.db", str(half), str(home))
+            mend_home(home)
     return home
 
 
 def copy_state(state: Path, home: Path) -> None:
     """Copy a state folder; MLflow's database holds absolute paths, which change with it."""
     shutil.copytree(state, home)
-    relocate(home / "mlflow.db", str(state), str(home))
+    mend_home(home)
 
 
 def champion(client: MlflowClient) -> str | None:

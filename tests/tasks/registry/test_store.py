@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 from models.errors import InputError
 from tasks.registry.connection import check_tracking, connect, find_experiment
 from tasks.registry.store import check_store
+from tasks.service.backup import back_up, restore
 
 
 def log_run(folder: Path, name: str = "btc-usd") -> tuple[str, Path]:
@@ -58,6 +59,22 @@ def test_a_home_may_be_moved_copied_and_linked(tmp_path, monkeypatch, name) -> N
     # The copy took nothing from, and wrote nothing into, what it was copied from.
     assert len(list(second.rglob("note.txt"))) == 2
     assert len(list(third.rglob("note.txt"))) == 4
+
+
+def test_a_backup_is_read_where_it_is_restored(tmp_path, monkeypatch) -> None:
+    """MLflow writes the paths of some folders in percent signs."""
+    first, second = tmp_path / "of bob", tmp_path / "50% ö"
+    monkeypatch.setenv("BTC_HOME", str(first))
+    first.mkdir()
+    run, _ = log_run(first)
+    back_up(tmp_path / "all.tar.gz")
+    monkeypatch.setenv("BTC_HOME", str(second))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    restore(tmp_path / "all.tar.gz")
+    shutil.rmtree(first)
+    connect()
+    found = mlflow.artifacts.download_artifacts(f"runs:/{run}/note.txt")
+    assert Path(found).read_text() == "prices"
 
 
 @pytest.mark.parametrize(
