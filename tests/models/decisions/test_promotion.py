@@ -229,13 +229,13 @@ def predictions_of(model: str, spread: float, n: int = 30) -> pd.DataFrame:
 
 
 def test_a_challenger_is_described_by_its_last_origins() -> None:
-    both = pd.concat([predictions_of("gru", 1.0), predictions_of("naive", 1.5)])
+    both = pd.concat([predictions_of(Recipe().name, 1.0), predictions_of("naive", 1.5)])
     found = describe_challenger(Recipe(), TODAY, both, 20, True)
     assert (found.recipe, found.as_of, found.n_days) == (Recipe().digest(), TODAY, 20)
     assert found.inside_90 == 18
     assert found.crps_bp < found.naive_crps_bp and found.score < 1
     assert found.worse_p is not None and found.worse_p > 0.99
-    turned = pd.concat([predictions_of("gru", 1.5), predictions_of("naive", 1.0)])
+    turned = pd.concat([predictions_of(Recipe().name, 1.5), predictions_of("naive", 1.0)])
     worse = describe_challenger(Recipe(), TODAY, turned, 20, True)
     assert worse.score > 1 and worse.worse_p is not None and worse.worse_p < 0.01
     assert found.finite and found.reproducible and not found.reproduction
