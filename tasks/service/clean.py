@@ -67,7 +67,7 @@ def find_rubbish(symbol: str = "BTC/USD", keep_days: int = KEEP_DAYS) -> list[It
         found += _pictures(client, name, versions, last)
         named |= {one.snapshot_sha256 for one in stored if one.number not in old}
         named |= set(ledger["snapshot_sha256"])
-    found += _snapshots(named, last)
+    found += _snapshots(symbol, named, last)
     found += [
         Item("scores of an old holdout", path)
         for path in (home() / "holdouts").glob("*.parquet")
@@ -100,7 +100,9 @@ def _champions(client: MlflowClient, name: str) -> list[int]:
 def _files(client: MlflowClient, version: ModelVersion) -> Item:
     try:
         model = client.get_logged_model(str(version.source).removeprefix("models:/"))
-        path = Path(unquote(urlsplit(str(model.artifact_location)).path))
+        place = urlsplit(str(model.artifact_location))
+        # In a bucket, or with a server that keeps them, only MLflow can delete them.
+        path = Path(unquote(place.path)) if place.scheme in ("", "file") else home() / "none"
     except MlflowException:
         path = home() / "none"
     return Item(f"version {version.version}, which never forecast", path, version)
@@ -127,10 +129,16 @@ def _pictures(
                 yield Item(f"pictures of {folder.name}", place / part)
 
 
-def _snapshots(named: set[str], last: dt.date) -> Iterator[Item]:
+def _snapshots(symbol: str, named: set[str], last: dt.date) -> Iterator[Item]:
     manifests = {path.parent.name: path for path in (home() / "snapshots").glob("*/manifest.json")}
     for sha256 in sorted(select_unnamed(manifests, named)):
-        facts = json.loads(manifests[sha256].read_text(encoding="utf-8"))
+        try:
+            facts = json.loads(manifests[sha256].read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # `btc doctor` tells of it.
+        # What names those of another symbol was not looked at.
+        if facts["symbol"] != symbol:
+            continue
         if dt.date.fromisoformat(facts["as_of"]) < last:
             yield Item(f"snapshot of {facts['as_of']}", manifests[sha256].parent)
 

@@ -168,3 +168,17 @@ def test_clean_takes_the_candles_of_an_old_search_and_leaves_its_recipe(own_home
     }
     assert left >= {"new/candles.parquet", "new/recipe.yaml", "old/recipe.yaml"}
     assert "old/candles.parquet" not in left
+
+
+def test_clean_leaves_the_snapshots_of_other_symbols(own_home: Path) -> None:
+    """What names them was not looked at, and a damaged manifest stops nobody."""
+    for name, text in (
+        ("ours", '{"symbol": "BTC/USD", "as_of": "2020-01-01"}'),
+        ("eth", '{"symbol": "ETH/USD", "as_of": "2020-01-01"}'),
+        ("damaged", "{"),
+    ):
+        folder = own_home / "snapshots" / name
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(text)
+    delete(find_rubbish())
+    assert {path.name for path in (own_home / "snapshots").iterdir()} == {"eth", "damaged"}
