@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,7 +95,7 @@ def backtest(
         raise InputError(f"--runner {runner}: expected processes or dask")
     check_writable("--json", json_file)
     shield_children()
-    from flows.cli.console import StageLines, flow_imports, show_stages
+    from flows.cli.console import flow_imports, show_stages
     from tasks.storage.home import prepare_environment
 
     prepare_environment()
@@ -104,10 +103,9 @@ def backtest(
         from flows.backtest import backtest as flow
         from flows.runners import make_runner
         from tasks.registry.connection import compare_command
-    show_stages()
-    logging.getLogger("prefect.flow_runs").addHandler(StageLines())
     task_runner = make_runner(runner, jobs or os.cpu_count() or 1, dask_address)  # type: ignore[arg-type]
-    summary = flow.with_options(task_runner=task_runner)(config)
+    with show_stages("task", "flow"):
+        summary = flow.with_options(task_runner=task_runner)(config)
     write_json(summary, json_file)
     compare = compare_command(summary.experiment, summary.symbol, summary.synthetic)
     _print_summary(summary, compare)

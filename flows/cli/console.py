@@ -60,6 +60,11 @@ class StageLines(logging.Handler):
         self.bar.console.print(shown, markup=False, highlight=False, soft_wrap=True)
         self.bar.update(self.bar.task_ids[0], completed=done, total=total)
         if done >= total:
+            self.stop()
+
+    def stop(self) -> None:
+        """Take the bar away and show the cursor again, if there is a bar."""
+        if self.bar is not None:
             self.bar.stop()
             self.bar = None
 
@@ -81,9 +86,19 @@ def _start_bar(stage: str) -> Any:
     return bar
 
 
-def show_stages() -> None:
-    """Print every stage's line as it ends."""
-    logging.getLogger("prefect.task_runs").addHandler(StageLines())
+@contextmanager
+def show_stages(*kinds: str) -> Iterator[None]:
+    """Print every stage's line as it ends, of tasks or what `kinds` names; a bar ends with it."""
+    lines = StageLines()
+    loggers = [logging.getLogger(f"prefect.{kind}_runs") for kind in kinds or ("task",)]
+    for logger in loggers:
+        logger.addHandler(lines)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(lines)
+        lines.stop()
 
 
 @contextmanager

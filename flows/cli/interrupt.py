@@ -53,6 +53,9 @@ def end_interrupted() -> NoReturn:
     """Say that the command was interrupted, and end the process without waiting for anything."""
     _ended.acquire()  # Never released: whoever comes second waits for the end.
     line = "btc: interrupted; what was finished is kept, the same command goes on from there"
+    if os.isatty(2):
+        # A bar that could not end by itself stands in this line, and has hidden the cursor.
+        line = f"\r\x1b[2K\x1b[?25h{line}"
     os.write(2, f"{line}\n".encode())
     os._exit(STATUS)
 

@@ -72,8 +72,8 @@ def forecast(
 
         from flows.forecast import forecast as flow
         from tasks.storage.files import write_text
-    show_stages()
-    ended = flow(checked, below, return_state=True)
+    with show_stages():
+        ended = flow(checked, below, return_state=True)
     summary, refused = take_summary(ended, json_file, note)
     if refused:
         refuse(refused)

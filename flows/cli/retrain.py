@@ -68,8 +68,9 @@ def retrain(
         from models.reporting.notes import metrics_table, say_outcome
         from models.reporting.summaries import ForecastSummary
         from tasks.registry.connection import compare_command
-    show_stages()
-    summary, refused = take_summary(flow(checked, return_state=True), json_file, note)
+    with show_stages():
+        ended = flow(checked, return_state=True)
+    summary, refused = take_summary(ended, json_file, note)
     if summary is None:
         return
     rows = metrics_table(summary, every=every_metric)

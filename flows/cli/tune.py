@@ -82,8 +82,8 @@ def tune(
         from flows.tune import tune as flow
         from models.reporting.summaries import Skipped
         from tasks.registry.connection import compare_command
-    show_stages()
-    summary = flow(checked)
+    with show_stages():
+        summary = flow(checked)
     write_json(summary, json_file)
     if isinstance(summary, Skipped):
         print(summary.skipped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -26,6 +27,28 @@ while True:
         time.sleep(60)
     except KeyboardInterrupt:
         pass
+"""
+BAR = """
+import logging, sys, time
+from flows.cli.console import show_stages
+from flows.cli.interrupt import end_interrupted, watch_interrupts
+
+def stuck():
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pass
+
+watch_interrupts()
+log = logging.getLogger("prefect.task_runs")
+log.setLevel("INFO")
+try:
+    with show_stages():
+        log.info("trial one", extra={"stage": "trial", "progress": (1, 3)})
+        WORK
+except KeyboardInterrupt:
+    end_interrupted()
 """
 
 
@@ -131,3 +154,32 @@ def test_flows_end_in_five_seconds_with_one_line(tmp_path, prefect_api, word, co
     others = [line for line in lines if line.split() and line.split()[0] not in stages]
     assert others == [LINE]
     assert not list((tmp_path / "reports").glob("*"))
+
+
+@pytest.mark.parametrize("work", ["1 / 0", "time.sleep(60)", "stuck()"])
+def test_a_bar_that_is_cut_off_leaves_the_cursor_on_the_terminal(tmp_path, work) -> None:
+    master, slave = pty.openpty()
+    env = environment(tmp_path, PYTHONPATH=str(REPO), TERM="xterm-256color")
+    command = [sys.executable, "-c", BAR.replace("WORK", work)]
+    process = subprocess.Popen(command, env=env, stderr=slave, cwd=tmp_path, start_new_session=True)
+    os.close(slave)
+    shown = b""
+    try:
+        while chunk := _read(master):
+            if work != "1 / 0" and b"1/3" not in shown and b"1/3" in shown + chunk:
+                os.killpg(process.pid, signal.SIGINT)
+            shown += chunk
+        assert process.wait(30) == (1 if work == "1 / 0" else 130)
+    finally:
+        process.kill()
+        os.close(master)
+    assert shown.count(b"\x1b[?25l") >= 1
+    assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l")
+    assert (LINE.encode() in shown) == (work != "1 / 0")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # Nobody writes to it any more.
+        return b""
