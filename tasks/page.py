@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -143,16 +144,21 @@ def _read_judged(
     if version is None:
         return None, None
     try:
-        summary = _artifact(version, "summary.json").read_text(encoding="utf-8")
-        predictions = read_frame(_artifact(version, "predictions.parquet"))
+        with tempfile.TemporaryDirectory() as folder:
+            summary = _artifact(version, "summary.json", folder).read_text(encoding="utf-8")
+            predictions = read_frame(_artifact(version, "predictions.parquet", folder))
         return RetrainSummary.model_validate_json(summary), predictions
     except (OSError, MlflowException, ValidationError):
         # Runs of earlier releases, or deleted ones; the page says that it cannot be read.
         return None, None
 
 
-def _artifact(version: ModelVersion, name: str) -> Path:
-    return Path(mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=name))
+def _artifact(version: ModelVersion, name: str, folder: str) -> Path:
+    return Path(
+        mlflow.artifacts.download_artifacts(
+            run_id=version.run_id, artifact_path=name, dst_path=folder
+        )
+    )
 
 
 def _log_to_mlflow(run_id: str, path: Path, facts: dict[str, Any]) -> None:
