@@ -52,6 +52,7 @@ def tune(prefect_api: str) -> Tune:
         command += ["--fold-days", "30", "--trials", str(n_trials), "--json", f"{home}/tune.json"]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BTC_HOME", str(home))
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow leaves it there.
             with temporary_settings({PREFECT_API_URL: prefect_api}):
                 done = CliRunner().invoke(app, command, catch_exceptions=False)
         os.environ.pop("MLFLOW_TRACKING_URI", None)

@@ -207,13 +207,16 @@ def test_a_stage_that_refuses_its_input_ends_the_command(
     *stages, last = done.stderr.splitlines()
     assert last.startswith("btc: ") and message in last
     assert [line.split()[0] for line in stages] == before
-    # No MLflow run, no report; what is stored is whole: each snapshot has its manifest.
+    # No model, no report, and a run that was opened is failed; what is stored is whole: each
+    # snapshot has its manifest.
     names = {found.name for found in home.iterdir()}
-    assert not names & {"mlartifacts", "reports"}
+    assert "reports" not in names
     if "mlflow.db" in names:
         client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
-        assert [found.name for found in client.search_experiments()] == ["Default"]
-        assert client.search_runs(["0"]) == []
+        experiments = [found.experiment_id for found in client.search_experiments()]
+        runs = client.search_runs(experiments)
+        assert [run.info.status for run in runs] == ["FAILED"] * ("recall" in before)
+        assert list(client.search_registered_models()) == []
     assert ("snapshots" in names) == ("snapshot" in before)
     for snapshot in home.glob("snapshots/*"):
         files = {found.name for found in snapshot.iterdir()}
