@@ -215,9 +215,9 @@ def test_hostile_text_stays_text() -> None:
 
 def test_note_for_prefect_says_the_same_and_escapes() -> None:
     facts = describe_day(make_day(notes=(HOSTILE,)))
-    note = write_day_note(facts, "/home/reports/2024-12-31.html")
+    note = write_day_note(facts, "reports/2024-12-31.html")
     assert note.startswith("# Tomorrow: ")
-    assert "`/home/reports/2024-12-31.html`" in note
+    assert "`reports/2024-12-31.html`" in note
     assert "<script>" not in note
     assert facts["trust"] in note.replace("\\", "")
 

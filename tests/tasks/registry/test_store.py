@@ -80,8 +80,8 @@ def test_a_backup_is_read_where_it_is_restored(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("file:/tmp/mlruns", "cannot keep runs at file:/tmp/mlruns; expected http"),
-        ("/tmp/mlruns", "cannot keep runs at /tmp/mlruns"),
+        ("file:mlruns", "cannot keep runs at file:mlruns; expected http"),
+        ("./mlruns", "cannot keep runs at ./mlruns"),
         ("databricks", "cannot keep runs at databricks"),
         ("nothing://x", "cannot keep runs at nothing://x"),
         ("postgresql://me:secret@127.0.0.1:9/x", "cannot be used"),
