@@ -163,14 +163,6 @@ def settle_request(config: F) -> tuple[F, str]:
     return settled, note
 
 
-def run_flow(flow: Any, *arguments: Any) -> tuple[Any, str]:
-    """What a flow returned, and why it made no forecast; empty where it made one."""
-    from flows.closing import NO_FORECAST, summary_of
-
-    ended = flow(*arguments, return_state=True)
-    return summary_of(ended), ended.message if ended.name == NO_FORECAST else ""
-
-
 def refuse(reason: str) -> None:
     """Say why there is no forecast, and exit with 1."""
     print(f"btc: no forecast: {reason}", file=sys.stderr)
