@@ -16,21 +16,16 @@ from tasks.storage.home import prepare_libraries
 
 
 def prepare_worker() -> None:
-    """Load TensorFlow quietly, and compute on one thread.
-
-    As many processes as jobs share the machine; and the number of threads changes the last bits.
-    """
+    """Load TensorFlow quietly, and compute on as many threads as every process of ours: one."""
     prepare_libraries()
     _end_with_parent()
     with hushed_imports():
-        import tensorflow as tf
         from threadpoolctl import threadpool_limits
 
         # Imported now, so that its linear algebra is limited as well.
         import models.forecasters.walk_forward  # noqa: F401
-    threadpool_limits(1)
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    # Dask may have loaded numpy before it loaded this.
+    threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]))
 
 
 def _end_with_parent() -> None:

@@ -13,6 +13,13 @@ from pathlib import Path
 from models.errors import DiskError, InputError
 from tasks.secrets import guard_output
 
+THREADS = (
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+)
+"""How many threads TensorFlow, scikit-learn and numpy compute on, for the libraries to read."""
 RUN_BYTES = 50_000_000
 """What must be free before a run begins; a run of ten years of days stores about ten."""
 
@@ -128,8 +135,10 @@ def prepare_libraries() -> None:
     # Errors reach the user in one line of our own; Prefect's console would add its traceback.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # A recurrent step is too small to be worth handing its operations around between threads.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    # The number of threads changes the last bits of a result, and a recurrent step is too small to
+    # be worth sharing: one thread gives the same numbers on every machine, and is as fast.
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

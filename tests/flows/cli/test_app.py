@@ -13,6 +13,7 @@ from prefect.states import Completed
 
 from flows.cli.app import COMMANDS, load_command, main
 from models.reporting.summaries import Skipped
+from tasks.storage.home import THREADS
 from tests.servers import environment
 
 FRAMEWORKS = {"prefect", "mlflow", "tensorflow", "keras"}
@@ -109,10 +110,12 @@ def test_tensorflow_is_imported_after_its_settings_stand(tmp_path: Path) -> None
     script = """
 import os, sys
 import flows.cli.app as cli
+from tasks.storage.home import THREADS
 class Watch:
     def find_spec(self, name, *_):
         if name == "tensorflow":
             print("oneDNN", os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
+            print("threads", {os.environ.get(name) for name in THREADS})
             sys.meta_path.remove(self)
 sys.meta_path.insert(0, Watch())
 def call(**_):
@@ -121,9 +124,10 @@ cli.app = call
 cli.main()
 """
     env = environment(tmp_path)
-    env.pop("TF_ENABLE_ONEDNN_OPTS", None)
+    for name in ("TF_ENABLE_ONEDNN_OPTS", *THREADS):
+        env.pop(name, None)
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
-    assert done.stdout == "oneDNN 0\n", done.stderr
+    assert done.stdout == "oneDNN 0\nthreads {'1'}\n", done.stderr
 
 
 @pytest.mark.parametrize("command", ["retrain", "forecast"])
