@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
-import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -100,30 +101,39 @@ def make_unit(wanted: object) -> str:
     from tasks.service.processes import BIN
     from tasks.storage.home import home
 
-    given = [
-        f"--{field.name.replace('_', '-')} {value}"
-        for field in fields(wanted)  # type: ignore[arg-type]
-        if (value := getattr(wanted, field.name)) not in (None, field.default)
+    command = [str(BIN / "btc"), "up"]
+    for field in fields(wanted):  # type: ignore[arg-type]
+        if (value := getattr(wanted, field.name)) not in (None, field.default):
+            command += [f"--{field.name.replace('_', '-')}", str(value)]
+    lines = [
+        "[Unit]",
+        "Description=btc-daily",
+        "After=network-online.target",
+        "Wants=network-online.target",
+        "",
+        "[Service]",
+        f"ExecStart={' '.join(_quote_for_systemd(word).replace('$', '$$') for word in command)}",
+        f"Environment={_quote_for_systemd(f'BTC_HOME={home()}')}",
+        "# Settings such as BTC_DATABASE_URL, a line each; the file may be missing.",
+        "EnvironmentFile=-/etc/btc-daily.env",
+        f"User={getpass.getuser()}",
+        "Restart=on-failure",
+        "RestartSec=30",
+        "TimeoutStopSec=120",
+        "",
+        "[Install]",
+        "WantedBy=multi-user.target",
     ]
-    return "\n".join(
-        [
-            "[Unit]",
-            "Description=btc-daily",
-            "After=network-online.target",
-            "Wants=network-online.target",
-            "",
-            "[Service]",
-            f"ExecStart={BIN / 'btc'} up {' '.join(given)}".rstrip(),
-            f"Environment=BTC_HOME={home()}",
-            f"User={os.environ.get('USER', 'btc')}",
-            "Restart=on-failure",
-            "RestartSec=30",
-            "TimeoutStopSec=120",
-            "",
-            "[Install]",
-            "WantedBy=multi-user.target",
-        ]
-    )
+    return "\n".join(lines)
+
+
+def _quote_for_systemd(word: str) -> str:
+    """One word of a unit file: `%` doubled, in quotes where it holds more than plain letters."""
+    word = word.replace("%", "%%")
+    if re.fullmatch(r"[\w./:=,@%+-]+", word):
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def down() -> None:

@@ -123,8 +123,7 @@ def connect() -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     # Its bars would stand between the lines of the stages where a disk is slow.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _hush_migrations()
     # It warns that a virtual environment made by uv has no pip; the requirements are given anyway.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
     address = tracking_uri()
@@ -134,11 +133,17 @@ def connect() -> MlflowClient:
     return MlflowClient()
 
 
+def _hush_migrations() -> None:
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def make_store(path: Path) -> None:
     """Make MLflow's SQLite store where there is none, whole or not at all.
 
     MLflow makes its tables one by one, and cannot go on where a process was killed between two.
     """
+    _hush_migrations()
     if not path.exists() or path.stat().st_size == 0:
         with locked(home() / "locks" / "mlflow-store.lock"):
             if not path.exists() or path.stat().st_size == 0:

@@ -40,6 +40,7 @@ from tasks.service.runs import (
     next_run,
     recent_runs,
 )
+from tasks.storage.database import check_database
 from tasks.storage.files import write_text
 from tasks.storage.home import home, make_private
 
@@ -80,7 +81,11 @@ class Service:
 
     def start(self) -> None:
         """Start everything in turn, and wait until all of it answers."""
+        from tasks.registry.connection import check_tracking
+
         self._refuse_leftovers()
+        check_database()
+        check_tracking()
         self._start_prefect()
         self._start_mlflow()
         for name in crash_dead_runs(self.api, at_start=True):

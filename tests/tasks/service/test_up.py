@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
+import subprocess
 import threading
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +16,7 @@ import requests
 
 from tests.flows import states
 from tests.planted import find_planted
-from tests.servers import REPO, btc
+from tests.servers import REPO, btc, environment, free_port
 from tests.service import btc_up
 from tests.simulation.days import write_candles
 from tests.tasks.service.test_alerts import Mail, Receiver
@@ -93,8 +95,6 @@ def test_the_page_of_operations_works_as_it_stands(
 def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
     import socket
 
-    from tests.servers import environment
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -104,3 +104,43 @@ def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"127.0.0.1:{port} cannot be used" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("ledger.db", "was made by a newer release"),
+        ("mlflow.db", "was made by a newer MLflow"),
+        pytest.param("prefect/prefect.db", "made by another version", marks=pytest.mark.soak),
+    ],
+)
+def test_a_database_of_a_newer_version_is_told_in_one_line(
+    tmp_path: Path, file: str, said: str
+) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        connection.execute("INSERT INTO alembic_version VALUES ('ffffffffffff')")
+    connection.close()
+    ports = ("--prefect-port", str(free_port()), "--mlflow-port", str(free_port()))
+    env = environment(tmp_path, PREFECT_HOME=str(tmp_path / "prefect"))
+    done = btc("up", *ports, env=env, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_the_unit_is_one_that_systemd_takes_whatever_the_paths_hold(tmp_path: Path) -> None:
+    home, prices = tmp_path / "my $tate", tmp_path / '100 % of "it".csv'
+    prices.touch()
+    env = environment(home, USER="root")
+    asked = ("--source", f"csv:{prices}", "--symbols", "BTC/USD,ETH/USD")
+    done = btc("up", "--print-unit", *asked, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f'"csv:{tmp_path}/100 %% of \\"it\\".csv" --symbols BTC/USD,ETH/USD' in done.stdout
+    assert f'Environment="BTC_HOME={home}"' in done.stdout
+    if verify := shutil.which("systemd-analyze"):
+        unit = tmp_path / "btc-daily.service"
+        unit.write_text(done.stdout)
+        checked = subprocess.run([verify, "verify", str(unit)], capture_output=True, text=True)
+        assert (checked.returncode, checked.stderr) == (0, "")
