@@ -22,7 +22,7 @@ from models.reporting.runs import describe_model, loss_metrics, retrain_metrics
 from models.scoring.holdout import Evaluation
 from tasks.registry.aliases import find_champion
 from tasks.registry.connection import connect
-from tasks.registry.model_files import digest_model
+from tasks.registry.model_files import digest_model, fetch_files
 from tasks.registry.runs import log_points
 from tasks.registry.versions import HOLDOUT, SERVING, find_by_key, retrain_key
 from tasks.stage import stage
@@ -130,7 +130,6 @@ def _register_version(
     about = describe_model(config.symbol, snapshot.synthetic)
     if client.get_registered_model(name).description != about:
         client.update_registered_model(name, about)
-    stored = Path(mlflow.artifacts.download_artifacts(model_uri))
     created = client.create_model_version(
         name,
         source=model_uri,
@@ -140,7 +139,8 @@ def _register_version(
             "as_of": snapshot.as_of.isoformat(),
             "model": config.recipe.name,
             "snapshot_sha256": snapshot.sha256,
-            "model_sha256": digest_model(stored),
+            # Of what the server gives back, not of what was sent.
+            "model_sha256": digest_model(fetch_files(model_uri)),
         },
     )
     return str(created.version)

@@ -23,9 +23,7 @@ from prefect.runtime import flow_run
 
 from models.naming import model_name
 from tasks.service.life import living
-from tasks.storage.files import write_text
-from tasks.storage.home import home
-from tasks.storage.lock import hold
+from tasks.storage.lock import day_at_work, hold
 
 LOOK_SECONDS = 1.0
 
@@ -34,27 +32,24 @@ LOOK_SECONDS = 1.0
 def take_turn(symbol: str, day: dt.date) -> Iterator[bool]:
     """Hold the lock of a symbol for the work of a day; waits for a run of an earlier day.
 
-    Gives False, at once, where the same day or a later one is being done, or nobody says which.
+    Gives False, at once, where the same day or a later one is being done. It also waits for what
+    is no run, such as a backup.
     """
     name = model_name(symbol, synthetic=False)
-    note = home() / "locks" / f"{name}.day"
-    told = False
+    looks = 0
     while True:
-        with hold(name) as mine:
+        with hold(name, day=day) as mine:
             if mine:
-                write_text(day.isoformat(), note)
-                try:
-                    yield True
-                finally:
-                    note.unlink(missing_ok=True)
+                yield True
                 return
-        at_work = note.read_text(encoding="utf-8") if note.exists() else ""
-        if not at_work or at_work >= day.isoformat():
+        at_work = day_at_work(name)
+        if at_work is not None and at_work >= day:
             yield False
             return
-        if not told:
-            get_run_logger().info("waiting for the run of %s, which is at work", at_work)
-            told = True
+        looks += 1
+        if looks == 2:  # what says no day is mostly over by then
+            what = f"the run of {at_work}" if at_work else "a backup or what else holds its lock"
+            get_run_logger().info("waiting for %s, which is at work", what)
         time.sleep(LOOK_SECONDS)
 
 

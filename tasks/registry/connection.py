@@ -28,7 +28,8 @@ from tasks.storage.files import whole_file
 from tasks.storage.home import home, make_private
 from tasks.storage.lock import locked
 
-ANSWER_SECONDS = 5
+CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
+"""A server that is there may be busy: it has longer to answer than one to be found."""
 
 
 def tracking_uri() -> str:
@@ -88,7 +89,7 @@ def prefect_run_address() -> str:
 
 
 def check_tracking() -> None:
-    """Raise InputError unless MLflow can be used: a server within five seconds, or a database.
+    """Raise InputError unless MLflow can be used: a server that answers, or a database.
 
     A server must also know the user of MLFLOW_TRACKING_USERNAME, where it asks for one.
     """
@@ -97,7 +98,9 @@ def check_tracking() -> None:
         return
     address = f"{tracking_uri().rstrip('/')}/version"
     try:
-        answer = requests.get(address, auth=_credentials(), timeout=ANSWER_SECONDS)
+        answer = requests.get(
+            address, auth=_credentials(), timeout=(CONNECT_SECONDS, ANSWER_SECONDS)
+        )
         if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise InputError(
                 f"MLFLOW_TRACKING_URI: the server at {shown_uri()} does not know this user; set "
@@ -123,6 +126,8 @@ def connect() -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     # Its bars would stand between the lines of the stages where a disk is slow.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # A server's client prints two lines with addresses each time that a run is taken up again.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     _hush_migrations()
     # It warns that a virtual environment made by uv has no pip; the requirements are given anyway.
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
@@ -195,9 +200,11 @@ def find_experiment(client: MlflowClient, name: str) -> str:
     """Return the id of the experiment `name`, made if it is not there."""
     if found := check_experiment(client, name):
         return found
-    # A server knows where its artifacts go; without one they stay in the folder of all state.
+    # A server knows where its artifacts go; without one they stay in the folder of all state, or go
+    # where MLflow's own variable says, so that machines that share a database find them.
+    root = os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or (home() / "mlartifacts").as_uri()
     own = not tracking_uri().startswith("http")
-    location = (home() / "mlartifacts" / name).as_uri() if own else None
+    location = f"{root.rstrip('/')}/{name}" if own else None
     return str(client.create_experiment(name, artifact_location=location))
 
 

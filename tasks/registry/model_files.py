@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import zipfile
+from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -18,6 +21,8 @@ from tasks.registry.versions import SERVING, find_versions, read_facts
 
 # MLflow adds this file whenever it hands a version out.
 _ADDED = "registered_model_meta"
+_fetched: dict[str, Path] = {}
+"""Folders of versions that this process has fetched from a server or bucket, by their address."""
 
 
 def digest_model(folder: Path) -> str:
@@ -28,6 +33,30 @@ def digest_model(folder: Path) -> str:
             digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def fetch_files(source: str) -> Path:
+    """The folder with the files of a logged model: where they lie, or as fetched by this process.
+
+    What comes from a server or bucket is fetched once, since it is some eighty requests; it goes
+    with the process. Raises MlflowException and OSError.
+    """
+    place = source
+    if source.startswith("models:/m-"):
+        model = MlflowClient().get_logged_model(source.removeprefix("models:/"))
+        place = str(model.artifact_location)
+    if urlsplit(place).scheme in ("", "file"):
+        return Path(mlflow.artifacts.download_artifacts(source))
+    if source not in _fetched:
+        # A folder of its own for each try: one that was cut off is never taken for whole.
+        target = tempfile.mkdtemp(dir=_passing_folder().name)
+        _fetched[source] = Path(mlflow.artifacts.download_artifacts(source, dst_path=target))
+    return _fetched[source]
+
+
+@cache
+def _passing_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="btc-daily-versions-", ignore_cleanup_errors=True)
 
 
 def load_version(version: ModelVersion) -> Forecaster:
@@ -80,12 +109,13 @@ def check_champion(client: MlflowClient, name: str) -> None:
 def _fetch(version: ModelVersion) -> tuple[Path | None, str]:
     """The folder with a version's files, if they are those that were registered; else why not."""
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(version.source))
+        folder = fetch_files(str(version.source))
     except (OSError, MlflowException) as error:
         return None, f"its files cannot be had ({_one_line(error)})"
     found = digest_model(folder)
     expected = version.tags.get("model_sha256", "none")
     if found != expected:
+        _fetched.pop(str(version.source), None)
         return None, (
             f"its files are not those that were registered (SHA-256 {found[:12]}, expected "
             f"{expected[:12]})"

@@ -164,13 +164,10 @@ def _registry(symbol: str) -> Iterator[Finding]:
 
 
 def _champion_files(source: str | None, expected: str) -> Iterator[Finding]:
-    import mlflow
-
-    from tasks.registry.model_files import digest_model
+    from tasks.registry.model_files import digest_model, fetch_files
 
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(source))
-        found = digest_model(folder)
+        found = digest_model(fetch_files(str(source)))
     except Exception as error:  # noqa: BLE001, whatever it is, the files cannot be had
         yield Finding(
             f"the champion's files cannot be had ({type(error).__name__})", "btc rollback --why …"

@@ -6,6 +6,7 @@ name). Elsewhere a lock is a file, which other processes of the same machine res
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import logging
 import os
@@ -18,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from models.errors import InputError, LedgerError
 from tasks.secrets import hide
+from tasks.storage.files import write_text
 from tasks.storage.home import home, make_folder, told_when_full
 
 if TYPE_CHECKING:
@@ -29,18 +31,49 @@ CONNECT_SECONDS = 15
 
 
 @contextmanager
-def hold(name: str, *, wait: bool = False) -> Iterator[bool]:
+def hold(name: str, *, wait: bool = False, day: dt.date | None = None) -> Iterator[bool]:
     """Give True if nobody else holds the lock of that name; else False at once, or wait for it.
 
-    The lock of all machines that share a PostgreSQL ledger, else of this machine's BTC_HOME. Raises
-    LedgerError where the database cannot be reached.
+    The lock of all machines that share a PostgreSQL ledger, else of this machine's BTC_HOME.
+    `day`: what the holder is doing, for `day_at_work`. Raises LedgerError where the database cannot
+    be reached.
     """
     if shares_locks():
-        with _held_in_postgres(name, wait) as mine:
+        with _held_in_postgres(name, wait, day) as mine:
             yield mine
-    else:
-        with locked(home() / "locks" / f"{name}.lock", wait=wait) as mine:
+        return
+    note = _note(name)
+    with locked(home() / "locks" / f"{name}.lock", wait=wait) as mine:
+        if mine and day:
+            write_text(day.isoformat(), note)
+        elif mine:
+            note.unlink(missing_ok=True)  # as left by a holder that was killed
+        try:
             yield mine
+        finally:
+            if mine:
+                note.unlink(missing_ok=True)
+
+
+def day_at_work(name: str) -> dt.date | None:
+    """The day that the holder of a lock is doing; None where nobody holds it, or says which."""
+    if not shares_locks():
+        try:
+            return dt.date.fromisoformat(_note(name).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+    with _told_in_one_line(name), _connect() as connection:
+        found = connection.execute(
+            "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
+            " AND granted AND classid::bigint = %s AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())",
+            [_day_class(name) % 2**32],
+        ).fetchone()
+    return dt.date.fromordinal(found[0]) if found else None
+
+
+def _note(name: str) -> Path:
+    return home() / "locks" / f"{name}.day"
 
 
 def shares_locks() -> bool:
@@ -74,8 +107,11 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 
 @contextmanager
-def _held_in_postgres(name: str, wait: bool) -> Iterator[bool]:
-    """Hold an advisory lock by a connection of its own, which the server gives up with it."""
+def _held_in_postgres(name: str, wait: bool, day: dt.date | None) -> Iterator[bool]:
+    """Hold an advisory lock by a connection of its own, which the server gives up with it.
+
+    The day is a second lock, of two numbers: the name's and the day's.
+    """
     import psycopg
 
     with _told_in_one_line(name):
@@ -83,6 +119,9 @@ def _held_in_postgres(name: str, wait: bool) -> Iterator[bool]:
     with connection:
         with _told_in_one_line(name):
             mine = _try_lock(connection, name, wait)
+            if mine and day:
+                noted = [_day_class(name), day.toordinal()]
+                connection.execute("SELECT pg_advisory_lock_shared(%s::int, %s::int)", noted)
         yield mine
         try:
             connection.execute("SELECT 1")
@@ -113,6 +152,11 @@ def _try_lock(connection: psycopg.Connection, name: str, wait: bool) -> bool:
         return True
     found = connection.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone()
     return bool(found and found[0])
+
+
+def _day_class(name: str) -> int:
+    digest = hashlib.sha256(f"btc-daily day of {name}".encode()).digest()
+    return int.from_bytes(digest[:4], signed=True)
 
 
 @contextmanager

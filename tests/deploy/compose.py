@@ -65,7 +65,9 @@ def image_health() -> list[str]:
 class Machine:
     """Where the services' names, ports and folders are on this machine."""
 
-    def __init__(self, folder: Path, postgres_url: str) -> None:
+    def __init__(
+        self, folder: Path, postgres_url: str, values: Mapping[str, str] = PASSWORDS
+    ) -> None:
         self.folder = folder
         self.prefect, self.mlflow = free_port(), free_port()
         postgres = postgres_url.rpartition("@")[2]
@@ -83,8 +85,8 @@ class Machine:
             "/app/": f"{REPO}/",
             "=/artifacts": f"={folder}/artifacts",
         }
-        values = PASSWORDS | {"MLFLOW_HOSTS": f"127.0.0.1:{self.mlflow}"}
-        self._services = read_compose(values)["services"]
+        hosts = {"MLFLOW_HOSTS": f"127.0.0.1:{self.mlflow}"}
+        self._services = read_compose(dict(values) | hosts)["services"]
 
     def command(self, service: str) -> list[str]:
         """A service's command line."""

@@ -30,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "get_run_logger", Log)
 
 
-def test_the_same_day_and_an_earlier_one_end_at_once(own_home: Path) -> None:
+def test_the_same_day_and_an_earlier_one_end_at_once(own_home: Path, database: str) -> None:
     with turns.take_turn("BTC/USD", DAY) as mine:
         assert mine
         for day in (DAY, DAY - dt.timedelta(days=1)):
@@ -42,7 +42,7 @@ def test_the_same_day_and_an_earlier_one_end_at_once(own_home: Path) -> None:
         assert mine
 
 
-def test_a_later_day_waits_its_turn(own_home: Path) -> None:
+def test_a_later_day_waits_its_turn(own_home: Path, database: str) -> None:
     order: list[str] = []
 
     def later() -> None:
@@ -58,9 +58,20 @@ def test_a_later_day_waits_its_turn(own_home: Path) -> None:
     assert order == ["first ends", "later True"]
 
 
-def test_where_nobody_says_which_day_is_done_the_second_ends(own_home: Path) -> None:
-    with hold("btc-usd"), turns.take_turn("BTC/USD", DAY) as mine:
-        assert not mine
+def test_a_run_waits_for_what_is_no_run_such_as_a_backup(own_home: Path, database: str) -> None:
+    order: list[str] = []
+
+    def run() -> None:
+        with turns.take_turn("BTC/USD", DAY) as mine:
+            order.append(f"run {mine}")
+
+    with hold("btc-usd"):
+        thread = threading.Thread(target=run)
+        thread.start()
+        time.sleep(0.3)
+        order.append("backup ends")
+    thread.join(30)
+    assert order == ["backup ends", "run True"]
 
 
 def _live(run_id: str, flag: str) -> None:
@@ -69,7 +80,9 @@ def _live(run_id: str, flag: str) -> None:
         time.sleep(60)
 
 
-def test_a_run_is_alive_until_its_process_is_killed(own_home: Path, tmp_path: Path) -> None:
+def test_a_run_is_alive_until_its_process_is_killed(
+    own_home: Path, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert not is_alive("a")
     flag = tmp_path / "flag"
     process = multiprocessing.get_context("spawn").Process(target=_live, args=("a", str(flag)))
@@ -77,6 +90,9 @@ def test_a_run_is_alive_until_its_process_is_killed(own_home: Path, tmp_path: Pa
     while not flag.exists():
         time.sleep(0.05)
     assert is_alive("a")
+    if database == "postgresql":  # another machine, which has no file of that run
+        monkeypatch.setenv("BTC_HOME", str(tmp_path / "elsewhere"))
+        assert is_alive("a")
     os.kill(int(process.pid or 0), signal.SIGKILL)
     process.join()
     assert not is_alive("a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import InputError, LedgerError
-from tasks.storage.lock import hold, locked
+from tasks.storage.lock import day_at_work, hold, locked
 from tests.servers import REPO
 
 HOLDER = """
@@ -66,6 +67,19 @@ def test_one_at_a_time_until_the_holder_is_killed(database: str, tmp_path: Path)
             waiting.wait(10)
         with hold("btc-usd", wait=True) as mine:
             assert mine
+
+
+def test_every_machine_that_shares_a_lock_sees_which_day_its_holder_does(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = dt.date(2026, 5, 10)
+    with hold("btc-usd", day=day), hold("eth-usd"):
+        if database == "postgresql":
+            monkeypatch.setenv("BTC_HOME", str(tmp_path / "elsewhere"))
+        assert day_at_work("btc-usd") == day
+        assert day_at_work("eth-usd") is None
+        monkeypatch.setenv("BTC_HOME", str(tmp_path / "home"))
+    assert day_at_work("btc-usd") is None
 
 
 def test_homes_without_a_shared_database_do_not_know_of_each_other(tmp_path: Path) -> None:
