@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -70,6 +71,14 @@ def backup(
 
     n_files = back_up(target, symbol)
     print(f"{n_files} files, {target.stat().st_size / 1e6:,.1f} MB in {target}")
+    elsewhere = {
+        "the ledger": "BTC_DATABASE_URL",
+        "MLflow's runs and models": "MLFLOW_TRACKING_URI",
+        "candles": "BTC_STORE",
+    }
+    left = [f"{what} ({name})" for what, name in elsewhere.items() if os.environ.get(name)]
+    if left:
+        print(f"Not in it, back them up where they are: {', '.join(left)}")
 
 
 def restore(

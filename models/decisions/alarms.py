@@ -43,14 +43,10 @@ class MoveFacts(_Frozen):
     day: dt.date
 
 
-class Facts(_Frozen):
-    """What is known of a service at a moment; None or empty where it is not known."""
+class SymbolFacts(_Frozen):
+    """What is known of a symbol that is served; None or empty where it is not known."""
 
-    at: dt.datetime
-    servers: dict[str, bool] = {}
-    runs: tuple[RunFacts, ...] = ()
-    overdue: dict[str, dt.datetime] = {}
-    planned: dict[str, dt.datetime | None] = {}
+    symbol: str
     newest_candle: dt.date | None = None
     champion: int | None = None
     champion_as_of: dt.date | None = None
@@ -59,6 +55,17 @@ class Facts(_Frozen):
     decisions: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
     drift_day: dt.date | None = None
+
+
+class Facts(_Frozen):
+    """What is known of a service at a moment; None or empty where it is not known."""
+
+    at: dt.datetime
+    servers: dict[str, bool] = {}
+    runs: tuple[RunFacts, ...] = ()
+    overdue: dict[str, dt.datetime] = {}
+    planned: dict[str, dt.datetime | None] = {}
+    symbols: tuple[SymbolFacts, ...] = ()
     disk_bytes: int | None = None
     link: str = ""
 
@@ -109,33 +116,54 @@ def find_alarms(facts: Facts) -> list[Alarm]:
         for name, well in facts.servers.items()
         if not well
     ]  # fmt: skip
-    if facts.newest_candle and (today - facts.newest_candle).days > STALE_DAYS:
-        found.append(
-            _alarm("candle", today, "no fresh candle",
-                   f"the newest is of {facts.newest_candle}",
-                   "`btc ingest` says what the source answers", key=str(facts.newest_candle))
-        )  # fmt: skip
     if facts.disk_bytes is not None and facts.disk_bytes < LEAST_DISK_BYTES:
         found.append(
             _alarm("disk", today, "the disk is nearly full",
                    f"{facts.disk_bytes / 1e6:,.0f} MB are left, at least 1,000 are wanted",
                    "`btc clean --dry-run` shows what can go")
         )  # fmt: skip
-    if len(facts.decisions) >= REJECTED_DAYS and set(facts.decisions[:REJECTED_DAYS]) == {"reject"}:
+    for known in facts.symbols:
+        found += _of_symbol(known, today, facts.link, several=len(facts.symbols) > 1)
+    return [
+        alarm if alarm.link else alarm.model_copy(update={"link": facts.link}) for alarm in found
+    ]
+
+
+def _of_symbol(known: SymbolFacts, today: dt.date, link: str, *, several: bool) -> list[Alarm]:
+    """The alarms of one symbol; where there are `several`, topic and text name it."""
+    found = []
+    option = f" --symbol {known.symbol}" if several else ""
+    if known.newest_candle and (today - known.newest_candle).days > STALE_DAYS:
+        found.append(
+            _alarm("candle", today, "no fresh candle",
+                   f"the newest is of {known.newest_candle}",
+                   f"`btc ingest{option}` says what the source answers",
+                   key=str(known.newest_candle))
+        )  # fmt: skip
+    if len(known.decisions) >= REJECTED_DAYS and set(known.decisions[:REJECTED_DAYS]) == {"reject"}:
         found.append(
             _alarm("rejected", today, "new versions are rejected",
                    f"the last {REJECTED_DAYS} retrains made none that is good enough",
-                   "`btc models` shows the reasons; the champion goes on serving")
+                   f"`btc models{option}` shows the reasons; the champion goes on serving")
         )  # fmt: skip
     found += [
-        _alarm("drift", facts.drift_day or today, "drift", text,
-               "`btc ledger` shows the record; `btc retrain` learns the newest days", key=text[:40])
-        for text in facts.drift
+        _alarm("drift", known.drift_day or today, "drift", text,
+               f"`btc ledger{option}` shows the record; `btc retrain` learns the newest days",
+               key=text[:40])
+        for text in known.drift
     ]  # fmt: skip
-    if facts.move is not None:
-        found.append(_moved(facts.move, facts.link))
+    if known.move is not None:
+        found.append(_moved(known.move, link, option))
+    if not several:
+        return found
     return [
-        alarm if alarm.link else alarm.model_copy(update={"link": facts.link}) for alarm in found
+        alarm.model_copy(
+            update={
+                "topic": f"{alarm.topic} {known.symbol}",
+                "what": f"{known.symbol}: {alarm.what}",
+            }
+        )
+        for alarm in found
     ]
 
 
@@ -145,7 +173,7 @@ def find_unknown(facts: Facts, topics: Iterable[str]) -> set[str]:
     if not facts.servers.get("prefect"):
         unknown |= {topic for topic in topics if topic == "overdue" or topic.startswith("run ")}
     if not facts.servers.get(REGISTRY, True):
-        unknown |= {"rejected", "drift"}
+        unknown |= {topic for topic in topics if _kind(topic) in ("rejected", "drift")}
     return unknown
 
 
@@ -161,7 +189,7 @@ def _failed(run: RunFacts) -> Alarm:
     )
 
 
-def _moved(move: MoveFacts, link: str) -> Alarm:
+def _moved(move: MoveFacts, link: str, option: str) -> Alarm:
     verb = {"rollback": "rolled back to", "manual": "set by hand to"}.get(move.action, "is now")
     return Alarm(
         topic="champion",
@@ -169,10 +197,15 @@ def _moved(move: MoveFacts, link: str) -> Alarm:
         day=move.day,
         what=f"the champion {verb} version {move.to_version} ({move.action})",
         why=move.why,
-        todo="nothing; `btc rollback --why …` goes back",
+        todo=f"nothing; `btc rollback{option} --why …` goes back",
         link=link,
         lasts=False,
     )
+
+
+def _kind(topic: str) -> str:
+    """A topic without the symbol, or the flow, that it is about."""
+    return topic.partition(" ")[0]
 
 
 def _alarm(topic: str, day: dt.date, what: str, why: str, todo: str, key: str = "") -> Alarm:
@@ -191,7 +224,8 @@ def select_untold(
     new = [alarm for alarm in alarms if alarm.key not in told.get(alarm.topic, [])]
     standing = {alarm.topic for alarm in alarms}
     passing = {alarm.topic for alarm in alarms if not alarm.lasts}
-    well = sorted(set(told) - standing - {"champion"} - set(unknown))
+    passed = {topic for topic in told if _kind(topic) == "champion"}
+    well = sorted(set(told) - standing - passed - set(unknown))
     after = {topic: keys for topic, keys in told.items() if topic not in well}
     for alarm in new:
         kept = after.get(alarm.topic, []) if alarm.topic not in passing else []

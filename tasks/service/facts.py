@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from models.decisions.alarms import REGISTRY, Facts, MoveFacts, RunFacts
+from models.config.data import USUAL_SYMBOL
+from models.decisions.alarms import REGISTRY, Facts, MoveFacts, RunFacts, SymbolFacts
 from models.errors import InputError, ServiceError
 from models.naming import model_name
 from tasks.service.processes import is_running, read_state
@@ -19,39 +20,59 @@ from tasks.storage.snapshots import find_newest_candle
 
 ENDED = ("COMPLETED", "FAILED", "CRASHED")
 DAY = dt.timedelta(days=1)
-DEFAULT_SYMBOL = "BTC/USD"
 
 
-def served_symbol() -> str:
-    """The symbol that the deployments of `btc up` forecast, the first where they are several."""
+def served_symbols(api: str = "") -> tuple[str, ...]:
+    """The symbols that the scheduled runs forecast, by the deployments; else those in the ledger.
+
+    `api`: address of a Prefect server that answers, whose deployments come before those that
+    `btc up` wrote last.
+    """
+    asked = {"flows": {"name": {"any_": OURS}}}
+    deployed = call(api, "/deployments/filter", asked) if api else []
     path = home() / "service" / "prefect.yaml"
-    if not path.exists():
-        return DEFAULT_SYMBOL
-    deployment = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"][0]
-    config = deployment["parameters"]["config"]
-    return str((config.get("symbols") or [config.get("symbol") or DEFAULT_SYMBOL])[0])
+    if not deployed and path.exists():
+        deployed = yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
+    found: list[str] = []
+    for deployment in deployed:
+        config = deployment["parameters"].get("config") or {}
+        found += config.get("symbols") or [config.get("symbol") or USUAL_SYMBOL]
+    if not found and _is_registry_there():
+        from tasks.storage.ledger import known_symbols
+
+        found = known_symbols()
+    return tuple(dict.fromkeys(found)) or (USUAL_SYMBOL,)
 
 
 def gather_facts() -> Facts:
-    """Look at servers, runs, registry, ledger, snapshots and disk, for `served_symbol`."""
-    symbol = served_symbol()
+    """Look at servers, runs, disk, and for every served symbol at registry, ledger and candles."""
     api, addresses = find_api()
     servers = look_at_servers()
     known: dict[str, Any] = {"servers": servers}
     if servers.get("prefect"):
         known |= {"runs": _last_runs(api, addresses), "overdue": _overdue(api)}
         known["planned"] = _planned(api)
+    symbols: tuple[str, ...] = (USUAL_SYMBOL,)
+    told: dict[str, dict[str, Any]] = {}
     try:
-        known |= _registry_facts(model_name(symbol, synthetic=False))
+        symbols = served_symbols(api if servers.get("prefect") else "")
+        told = {symbol: _registry_facts(model_name(symbol, synthetic=False)) for symbol in symbols}
     except (InputError, ServiceError, OSError):
         known["servers"] = servers | {REGISTRY: False}
     return Facts(
         at=dt.datetime.now(dt.UTC),
-        newest_candle=find_newest_candle(symbol),
+        symbols=tuple(_with_candle(symbol, told.get(symbol, {})) for symbol in symbols),
         disk_bytes=shutil.disk_usage(_existing()).free,
         link=addresses.get("mlflow", ""),
         **known,
     )
+
+
+def _with_candle(symbol: str, told: dict[str, Any]) -> SymbolFacts:
+    """The facts of a symbol; its newest candle may be one that another machine forecast from."""
+    days = [find_newest_candle(symbol), told.get("last_forecast")]
+    newest = max((day for day in days if day is not None), default=None)
+    return SymbolFacts(symbol=symbol, newest_candle=newest, **told)
 
 
 def find_api() -> tuple[str, dict[str, str]]:
@@ -133,7 +154,7 @@ def _planned(api: str) -> dict[str, dt.datetime | None]:
 
 def _registry_facts(name: str) -> dict[str, Any]:
     """Champion, decisions, moves and drift; nothing where there is no state yet."""
-    if not (home() / "mlflow.db").exists() and "MLFLOW_TRACKING_URI" not in os.environ:
+    if not _is_registry_there():
         return {}
     from tasks.registry.aliases import find_champion, read_history
     from tasks.registry.connection import connect, told_in_one_line
@@ -166,6 +187,10 @@ def _registry_facts(name: str) -> dict[str, Any]:
         "drift": tuple(look["alarms"]) if look else (),
         "drift_day": look["as_of"] if look else None,
     }
+
+
+def _is_registry_there() -> bool:
+    return (home() / "mlflow.db").exists() or "MLFLOW_TRACKING_URI" in os.environ
 
 
 def _existing() -> str:

@@ -123,6 +123,13 @@ def known_models() -> list[str]:
         return sorted(connection.scalars(select(forecasts.c.model).distinct()))
 
 
+def known_symbols() -> list[str]:
+    """The symbols that the ledger has forecasts of from real candles."""
+    real = forecasts.c.model.not_like("%-synthetic")
+    with transaction() as connection:
+        return sorted(connection.scalars(select(forecasts.c.symbol).where(real).distinct()))
+
+
 def forecast_days(model: str) -> list[dt.date]:
     """Days that were forecast from, live or afterwards, oldest first."""
     query = select(forecasts.c.as_of).where(forecasts.c.model == model).distinct()

@@ -11,6 +11,7 @@ from models.decisions.alarms import (
     Facts,
     MoveFacts,
     RunFacts,
+    SymbolFacts,
     find_alarms,
     find_unknown,
     select_untold,
@@ -21,15 +22,24 @@ TODAY = NOW.date()
 
 
 def facts(**more: Any) -> Facts:
+    """Facts in which all is well but for `more`, of the service or of its one symbol."""
     well: dict[str, Any] = {
         "at": NOW,
         "servers": {"prefect": True, "worker": True},
         "runs": (run("COMPLETED"),),
-        "newest_candle": dt.date(2026, 5, 9),
         "disk_bytes": 5_000_000_000,
+    }
+    own = {key: more.pop(key) for key in set(more) & set(SymbolFacts.model_fields)}
+    return Facts(**{**well, "symbols": (of("BTC/USD", **own),), **more})
+
+
+def of(symbol: str, **more: Any) -> SymbolFacts:
+    """Facts of a symbol that is well but for `more`."""
+    well: dict[str, Any] = {
+        "newest_candle": dt.date(2026, 5, 9),
         "decisions": ("refresh", "reject", "reject"),
     }
-    return Facts(**well | more)
+    return SymbolFacts(symbol=symbol, **well | more)
 
 
 def run(state: str, run_id: str = "a") -> RunFacts:
@@ -107,6 +117,24 @@ def test_a_move_of_the_champion_is_told_once_and_never_well_again():
     assert tell(find_alarms(facts(move=move("k"))), told)[:2] == ([], [])
     assert tell(find_alarms(facts(move=move("l"))), told)[:2] == (["l"], [])
     assert tell(find_alarms(facts()), told)[:2] == ([], [])
+
+
+def test_of_several_symbols_each_alarm_names_its_own_and_is_told_once():
+    old, moved = dt.date(2026, 5, 1), move("k")
+    bad = of("ETH/USD", newest_candle=old, decisions=("reject",) * 3, drift=("x",), move=moved)
+    several = facts(symbols=(of("BTC/USD"), bad, of("XRP/USD", newest_candle=old)))
+    found = find_alarms(several)
+    topics = ["candle ETH/USD", "rejected ETH/USD", "drift ETH/USD", "champion ETH/USD"]
+    assert [alarm.topic for alarm in found] == [*topics, "candle XRP/USD"]
+    assert all(alarm.what.startswith(f"{alarm.topic.split()[1]}: ") for alarm in found)
+    assert "btc ingest --symbol ETH/USD" in found[0].todo
+    new, well, told = tell(found, {})
+    assert (len(new), well) == (5, [])
+    assert tell(found, told) == ([], [], told)
+    mended = facts(symbols=(of("BTC/USD"), of("ETH/USD"), of("XRP/USD", newest_candle=old)))
+    assert tell(find_alarms(mended), told)[:2] == ([], sorted(topics[:3]))
+    blind = mended.model_copy(update={"servers": {REGISTRY: False, "prefect": True}})
+    assert find_unknown(blind, told) == {"rejected ETH/USD", "drift ETH/USD"}
 
 
 def test_nothing_is_well_again_while_nobody_can_say_so():

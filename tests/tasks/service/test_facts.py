@@ -6,20 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from tasks.service.facts import served_symbol
+from tasks.service.facts import served_symbols
 
 
 @pytest.mark.parametrize(
-    ("config", "symbol"),
+    ("config", "symbols"),
     [
-        ("{}", "BTC/USD"),
-        ("{symbol: ETH/USD}", "ETH/USD"),
-        ("{symbols: [XRP/USD, BTC/USD]}", "XRP/USD"),
+        ("{}", ("BTC/USD",)),
+        ("{symbol: ETH/USD}", ("ETH/USD",)),
+        ("{symbols: [XRP/USD, BTC/USD]}", ("XRP/USD", "BTC/USD")),
     ],
 )
-def test_the_symbol_that_up_was_started_for(own_home: Path, config: str, symbol: str) -> None:
-    assert served_symbol() == "BTC/USD"
+def test_the_symbols_that_up_was_started_for(
+    own_home: Path, config: str, symbols: tuple[str, ...]
+) -> None:
+    assert served_symbols() == ("BTC/USD",)
     path = own_home / "service" / "prefect.yaml"
     path.parent.mkdir(parents=True)
-    path.write_text(f"deployments: [{{parameters: {{config: {config}}}}}]")
-    assert served_symbol() == symbol
+    deployment = f"{{parameters: {{config: {config}}}}}"
+    path.write_text(f"deployments: [{deployment}, {deployment}]")
+    assert served_symbols() == symbols
