@@ -10,17 +10,21 @@ from prefect.states import Completed, Failed
 
 from models.config.flows import RetrainConfig
 from models.errors import NoForecastError
-from models.records import ForecastRequest, SnapshotRecord
-from models.reporting.notes import say_nothing_to_train
+from models.records import CleanedRecord, ForecastRequest, SnapshotRecord
+from models.reporting.notes import say_end
 from models.reporting.summaries import (
+    Cleaned,
     ForecastSummary,
     Refused,
     RetrainSummary,
     Summary,
+    add_seconds,
     summarize_forecast,
 )
+from tasks.clean import clean
 from tasks.forecast import forecast_with_champion
 from tasks.score import score
+from tasks.secrets import hide
 
 NO_FORECAST = "No forecast"
 """Name of the state of a run that ends without a forecast."""
@@ -44,6 +48,21 @@ def forecast_and_score(
     return summarize_forecast(outlook, scored, config.symbol, snapped.synthetic, request.below_usd)
 
 
+def clean_after(
+    config: RetrainConfig, snapped: SnapshotRecord, summary: RetrainSummary
+) -> RetrainSummary:
+    """Delete what is old; where that fails the day stands, and the run says why."""
+    ended: State[Any] = clean(config.retention, snapped, return_state=True)
+    result = ended.result(raise_on_failure=False)
+    if isinstance(result, CleanedRecord):
+        cleaned = Cleaned(items=result.n_items, bytes=result.n_bytes)
+        summary = add_seconds(summary, clean=result.seconds)
+    else:
+        reason = " ".join(hide(result or ended.message or ended.name).split())
+        cleaned = Cleaned(failed=reason[:500])
+    return summary.model_copy(update={"cleaned": cleaned})
+
+
 def end_day(summary: S, forecast: ForecastSummary | Refused) -> S | State[S]:
     """The summary, as a failed state of its own name where the day has no forecast.
 
@@ -52,8 +71,8 @@ def end_day(summary: S, forecast: ForecastSummary | Refused) -> S | State[S]:
     """
     if isinstance(forecast, Refused):
         return Failed(name=NO_FORECAST, message=forecast.refused, data=summary)
-    if isinstance(summary, RetrainSummary) and summary.done_before:
-        return Completed(message=say_nothing_to_train(summary), data=summary)
+    if isinstance(summary, RetrainSummary) and (told := say_end(summary)):
+        return Completed(message=told, data=summary)
     return summary
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.closing import end_day, forecast_and_score
+from flows.closing import clean_after, end_day, forecast_and_score
 from flows.run_names import name_retrain
 from flows.symbols import run_each
 from models.config.flows import RetrainConfig
@@ -88,7 +88,9 @@ def retrain(
                 forecast = forecast_and_score(config, snapped, newest_closed, now, request)
                 summary = with_forecast(summary, forecast)
                 published = page(snapped, forecast, config.watch, summary)
-    return end_day(add_seconds(summary, page=published.seconds), forecast)
+            summary = add_seconds(summary, page=published.seconds)
+            summary = clean_after(config, snapped, summary)
+    return end_day(summary, forecast)
 
 
 def make_version(

@@ -325,6 +325,16 @@ class PageRecord(Record):
         return str(self.path)
 
 
+class CleanedRecord(Record):
+    """What the cleaning at the end of a day deleted."""
+
+    n_items: int
+    n_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.n_items} items deleted, {self.n_bytes / 1e6:.2f} MB"
+
+
 def seconds_by_stage(**records: Record) -> dict[str, float]:
     """Collect what each stage took, by its name."""
     return {name: record.seconds for name, record in records.items()}

@@ -29,7 +29,9 @@ def snapshot(candles: CandlesRecord, checked: CheckedRecord, symbol: str) -> Sna
         as_of=frame["open_time"].iloc[-1].date(),
     )
     manifest = record.folder / "manifest.json"
-    if not (manifest.exists() and is_intact(record)):
+    if manifest.exists() and is_intact(record):
+        manifest.touch()  # Cleaning goes by when it was last asked for.
+    else:
         write_frame(frame, record.candles_path)
         facts = record.model_dump(mode="json", exclude={"folder", "seconds"})
         write_text(json.dumps(facts | {"columns": list(frame.columns)}, indent=2), manifest)

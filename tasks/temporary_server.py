@@ -30,6 +30,12 @@ SETTINGS = {
 """What Prefect gives the temporary servers that it starts itself."""
 START_SECONDS = 180
 END_SECONDS = 5
+_started: list[str] = []
+
+
+def own_address() -> str:
+    """Address of the API of the server that this process has started; empty where it has not."""
+    return _started[-1] if _started else ""
 
 
 def start_temporary_server() -> Callable[[], None]:
@@ -60,6 +66,7 @@ def start_temporary_server() -> Callable[[], None]:
     # Registered before Prefect is imported, so that Prefect's own last words come first.
     atexit.register(process.stdin.close)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+    _started.append(os.environ["PREFECT_API_URL"])
 
     def wait() -> None:
         deadline = time.monotonic() + START_SECONDS

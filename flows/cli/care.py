@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import sys
 from pathlib import Path
@@ -45,21 +46,27 @@ def clean(
         bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")
     ] = False,
     keep_days: Annotated[
-        int, typer.Option(min=1, help="Age in days from which what nothing names is deleted.")
+        int,
+        typer.Option(min=1, max=36_500, help="Age in days from which what nothing names goes."),
     ] = 90,
+    keep_champions: Annotated[
+        int,
+        typer.Option(min=0, max=10_000, help="Former champions that stay whole, however old."),
+    ] = 30,
     symbol: SymbolOption = "BTC/USD",
 ) -> None:
     """Delete what nothing names: old pictures, and versions that never forecast."""
-    from tasks.service.clean import delete, find_rubbish
+    from models.config.judging import Retention
+    from tasks.service.clean import clean_alone
+    from tasks.service.rubbish import find_rubbish
 
-    items = find_rubbish(symbol, keep_days)
+    retention = Retention(keep_days=keep_days, keep_champions=keep_champions)
+    today = dt.datetime.now(dt.UTC).date()
+    items = (find_rubbish if dry_run else clean_alone)(symbol, retention, today)
     for item in items:
-        print(f"{item.n_bytes / 1e6:8.2f} MB  {item.what}: {item.path}")
+        print(f"{item.n_bytes / 1e6:8.2f} MB  {item.what}: {item.place}")
     total = sum(item.n_bytes for item in items) / 1e6
-    if dry_run:
-        print(f"{total:8.2f} MB would be deleted, {len(items)} items")
-        return
-    print(f"{delete(items, symbol) / 1e6:8.2f} MB deleted, {len(items)} items")
+    print(f"{total:8.2f} MB {'would be ' if dry_run else ''}deleted, {len(items)} items")
 
 
 def backup(

@@ -25,7 +25,7 @@ def print_retrain(
 
     `rows`: see `metrics_table`; `compare`: the address or the command that shows all runs.
     """
-    from models.reporting.notes import say_cell, say_nothing_to_train
+    from models.reporting.notes import say_cell, say_cleaning_failed, say_nothing_to_train
 
     console = open_console()
     labels = ["SYNTHETIC"] if summary.synthetic else []
@@ -59,6 +59,8 @@ def print_retrain(
         ("Compare", compare),
     ):
         console.print(f"{name + ':':9}{text}", markup=False, soft_wrap=True)
+    if failed := say_cleaning_failed(summary):
+        console.print(f"{failed}.", markup=False)
 
 
 def print_forecast(summary: ForecastSummary) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from models.config.base import Frozen, nearest, shorten
 from models.config.data import SYMBOL, SYMBOL_LENGTH, Exogenous, Reading
-from models.config.judging import Judging, Promotion, Watch
+from models.config.judging import Judging, Promotion, Retention, Watch
 from models.config.recipe import PRESETS, Recipe
 
 
@@ -48,6 +48,7 @@ class RetrainConfig(Fitting):
     """Why this retrain was started, where not by the clock; kept with the version and its moves."""
     promotion: Promotion = Promotion()
     watch: Watch = Watch()
+    retention: Retention = Retention()
 
     @field_validator("symbols")
     @classmethod

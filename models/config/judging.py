@@ -1,4 +1,4 @@
-"""How a forecaster is measured, when it is promoted, and what the daily watch looks out for."""
+"""How a forecaster is measured and promoted, what the daily watch looks out for, what is kept."""
 
 from __future__ import annotations
 
@@ -53,3 +53,15 @@ class Watch(Frozen):
     """Stability index of an input, over the largest of its past windows, that raises an alarm."""
     retrain_on_drift: bool = False
     """Whether `forecast` retrains at once on an alarm of a kind not raised in the watched days."""
+
+
+class Retention(Frozen):
+    """What the daily retrain keeps when it cleans up.
+
+    What the ledger, the champion or its last predecessors name stays for good.
+    """
+
+    keep_days: int = Field(90, ge=1, le=36_500)
+    """Age in days, behind the newest candle, from which what nothing names is deleted."""
+    keep_champions: int = Field(30, ge=0, le=10_000)
+    """Former champions that stay for good, with plots and scores, so that a rollback finds them."""

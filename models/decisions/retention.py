@@ -7,11 +7,6 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
-PREDECESSORS = 30
-"""Former champions whose files are kept for good, so that a rollback finds them."""
-KEEP_DAYS = 90
-"""Age in days from which what nothing names is deleted."""
-
 
 class StoredVersion(BaseModel):
     """A version as far as retention looks at it."""
@@ -22,23 +17,17 @@ class StoredVersion(BaseModel):
     snapshot_sha256: str
 
 
-def select_kept(in_ledger: Iterable[int], champions: list[int]) -> set[int]:
-    """Versions kept for good: those that forecast, the champion, and its last predecessors.
+def select_champions(champions: list[int], keep_champions: int) -> set[int]:
+    """The champion and its last predecessors.
 
     `champions`: every champion in the order in which they came, the present one last.
     """
     newest_first = list(dict.fromkeys(reversed(champions)))
-    return {*in_ledger, *newest_first[: PREDECESSORS + 1]}
+    return set(newest_first[: keep_champions + 1])
 
 
 def select_old(
-    versions: Iterable[StoredVersion], kept: set[int], today: dt.date, keep_days: int = KEEP_DAYS
+    versions: Iterable[StoredVersion], kept: set[int], last: dt.date
 ) -> list[StoredVersion]:
-    """Versions whose files may go: old, and not kept."""
-    last = today - dt.timedelta(days=keep_days)
+    """Versions of days before `last` that are not kept."""
     return [one for one in versions if one.as_of < last and one.number not in kept]
-
-
-def select_unnamed(stored: Iterable[str], named: Iterable[str]) -> set[str]:
-    """Snapshots, by hash, that no version left and no forecast names."""
-    return set(stored) - set(named)

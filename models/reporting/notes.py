@@ -63,6 +63,22 @@ def say_nothing_to_train(summary: RetrainSummary) -> str:
     return f"Nothing to train: version {summary.model_version} has these candles and this recipe"
 
 
+def say_cleaning_failed(summary: RetrainSummary) -> str:
+    """That the cleaning after a retrain failed, and why; empty where it did not."""
+    if summary.cleaned is None or summary.cleaned.failed is None:
+        return ""
+    return (
+        f"The day is done, but cleaning up failed ({summary.cleaned.failed}); the next run tries "
+        "again, as `btc clean` does"
+    )
+
+
+def say_end(summary: RetrainSummary) -> str:
+    """What Prefect says of the end of a retrain; empty where there is nothing to say."""
+    done_before = say_nothing_to_train(summary) if summary.done_before else ""
+    return ". ".join(text for text in (done_before, say_cleaning_failed(summary)) if text)
+
+
 def say_cell(recipe: Mapping[str, Any]) -> str:
     """What the choice of a cell has changed beside the cell; empty for most."""
     cell, usual = str(recipe["cell"]), Recipe()

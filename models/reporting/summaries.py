@@ -84,6 +84,14 @@ class LedgerCounts(_Frozen):
     """Days that were forecast afterwards."""
 
 
+class Cleaned(_Frozen):
+    """What the cleaning at the end of a day deleted, or why it failed; the day stands anyway."""
+
+    items: int = 0
+    bytes: int = 0
+    failed: str | None = None
+
+
 class ForecastSummary(Summary):
     """A forecast by the champion, and what the ledger took in."""
 
@@ -148,6 +156,7 @@ class RetrainSummary(Summary):
     done_before: bool = False
     """Whether the same retrain was done before and only its forecast was made now."""
     forecast: ForecastSummary | Refused | None = None
+    cleaned: Cleaned | None = None
 
 
 class SymbolsSummary(Summary):

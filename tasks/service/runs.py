@@ -146,6 +146,13 @@ def next_run(api: str) -> tuple[str, dt.datetime] | None:
     return names.get(found[0]["flow_id"], "?"), start
 
 
+def delete_old_runs(api: str, before: dt.date) -> int:
+    """Delete ended runs of days before that one, fifty at most at a time; returns how many."""
+    moment = dt.datetime.combine(before, dt.time(), dt.UTC).isoformat()
+    asked = {"flow_runs": {"end_time": {"before_": moment}}, "limit": 50}
+    return len(call(api, "/flow_runs/bulk_delete", asked)["deleted"])
+
+
 def is_worker_online(api: str) -> bool:
     """Whether a worker of the pool has been heard of lately."""
     try:

@@ -194,6 +194,7 @@ class Service:
         own = {
             "BTC_HOME": str(home()),
             "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
+            # Prefect itself deletes old events alone.
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
             # For language models, and seven processes of 250 MB.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

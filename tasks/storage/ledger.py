@@ -97,6 +97,15 @@ def score_due(model: str, candles: pd.DataFrame, source: str, now: dt.datetime) 
         return int(new.sum()), int(revised.sum())
 
 
+def read_named(model: str) -> tuple[set[int], set[str]]:
+    """The versions that forecast for a model, and the hashes of the snapshots that they saw."""
+    named = (forecasts.c.version, forecasts.c.snapshot_sha256)
+    with transaction() as connection:
+        found = connection.execute(select(*named).where(forecasts.c.model == model).distinct())
+        rows = found.all()
+    return {int(number) for number, _ in rows}, {str(sha256) for _, sha256 in rows}
+
+
 def read_ledger(model: str | None = None, *, distributions: bool = True) -> pd.DataFrame:
     """All forecasts of a model, or of every one, with the scores in force, if any.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -24,24 +24,26 @@ def list_snapshots() -> list[tuple[SnapshotRecord, bool]]:
 
     Without those of `find_unreadable`.
     """
-    found = [(record, is_intact(record)) for _, record in _read_manifests() if record]
+    found = [(record, is_intact(record)) for _, record in read_manifests() if record]
     return sorted(found, key=lambda pair: (pair[0].as_of, pair[0].sha256))
 
 
 def find_unreadable() -> list[Path]:
     """Folders of snapshots whose manifest is damaged."""
-    return sorted(folder for folder, record in _read_manifests() if record is None)
+    return sorted(folder for folder, record in read_manifests() if record is None)
 
 
-def _read_manifests() -> Iterator[tuple[Path, SnapshotRecord | None]]:
-    """Every snapshot's folder and its manifest, None where that is damaged."""
-    for manifest in (home() / "snapshots").glob("*/manifest.json"):
-        folder = manifest.parent
+def read_manifests(
+    folders: Iterable[Path] | None = None,
+) -> Iterator[tuple[Path, SnapshotRecord | None]]:
+    """Snapshots' folders, of all or of those given, and their manifests, None for a damaged one."""
+    for folder in (home() / "snapshots").glob("*") if folders is None else folders:
+        manifest = folder / "manifest.json"
         try:
             facts = json.loads(manifest.read_text(encoding="utf-8"))
             yield folder, SnapshotRecord.model_validate(facts | {"folder": folder})
-        except FileNotFoundError:
-            continue  # removed since it was listed
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # not whole yet, or removed since it was listed
         except (OSError, ValueError, TypeError):
             yield folder, None
 
@@ -89,7 +91,7 @@ def find_newest_snapshot(
 
 def find_newest_candle(symbol: str) -> dt.date | None:
     """Newest day of the symbol's snapshots, by those manifests alone that can be read."""
-    known = [record for _, record in _read_manifests() if record]
+    known = [record for _, record in read_manifests() if record]
     return max(
         (found.as_of for found in known if found.symbol == symbol and not found.synthetic),
         default=None,

@@ -45,6 +45,7 @@ INSIDE = {
     "in score, not committed": "tasks.storage.ledger.score_forecasts",
     "in score": "tasks.score.score_due",
     "in page, run described": "tasks.page._describe_run",
+    "in clean": "tasks.clean.clean_up",
 }
 # The stages in their order, and the names of their functions where they differ.
 STAGES = {
@@ -65,6 +66,7 @@ STAGES = {
     "forecast": "forecast_with_champion",
     "score": "score",
     "page": "page",
+    "clean": "clean",
 }
 # What a day imports late; once in the parent is cheaper than in every child.
 PRELOADED = (

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from models.config.data import Ingestion
 from models.config.flows import RetrainConfig
-from models.config.judging import Judging, Promotion, Watch
+from models.config.judging import Judging, Promotion, Retention, Watch
 from models.config.recipe import DEFAULT_LEVELS, Recipe
 
 
@@ -49,7 +49,7 @@ def test_a_symbol_is_base_and_quote(symbol):
 
 
 def test_every_field_has_a_description_for_the_form():
-    for model in (RetrainConfig, Recipe, Judging, Ingestion, Promotion, Watch):
+    for model in (RetrainConfig, Recipe, Judging, Ingestion, Promotion, Retention, Watch):
         for name, field in model.model_fields.items():
             nested = name in {
                 "recipe",
@@ -59,6 +59,7 @@ def test_every_field_has_a_description_for_the_form():
                 "ingestion",
                 "promotion",
                 "watch",
+                "retention",
             }
             assert nested or field.description, name
 

@@ -1,12 +1,9 @@
-"""Backup, restore, doctor and clean, each on a state folder of its own."""
+"""Backup, restore and doctor, each on a state folder of its own."""
 
 from __future__ import annotations
 
-import datetime as dt
-import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,10 +13,8 @@ from typer.testing import CliRunner
 
 from flows.cli.app import app
 from flows.forecast import forecast
-from models.decisions.retention import StoredVersion, select_kept, select_old, select_unnamed
 from models.errors import InputError
 from tasks.registry.aliases import find_champion
-from tasks.service.clean import delete, find_rubbish
 from tasks.service.doctor import examine
 from tasks.storage.ledger import read_ledger
 from tests.flows import states
@@ -121,64 +116,3 @@ def test_doctor_finds_what_is_broken_and_mends_what_loses_nothing(
     assert (fixed.exit_code == 0) is mended, fixed.output
     if mended:
         assert btc("doctor") == "nothing found\n"
-
-
-def test_what_forecasts_or_served_lately_is_kept() -> None:
-    champions = list(range(1, 50))
-    kept = select_kept([2, 3], champions)
-    assert kept == {2, 3, *range(19, 50)}
-    first = dt.date(2026, 1, 1)
-    versions = [
-        StoredVersion(number=n, as_of=first + dt.timedelta(days=n), snapshot_sha256="")
-        for n in range(1, 200)
-    ]
-    old = select_old(versions, kept, dt.date(2026, 6, 1), keep_days=90)
-    assert {one.number for one in old} == {n for n in range(1, 61) if n not in kept}
-    assert select_unnamed(["a", "b"], ["b", "c"]) == {"a"}
-
-
-@pytest.mark.server
-def test_clean_takes_old_pictures_alone_and_only_when_it_is_meant(one_day: Path) -> None:
-    kept = {path for path in one_day.rglob("*") if path.is_file() and "report" not in str(path)}
-    assert "0 items" in btc("clean", "--dry-run")
-    listed = btc("clean", "--dry-run", "--keep-days", "1")
-    assert "pictures of" in listed
-    plots = next(one_day.glob("reports/*/plots"))
-    assert plots.exists()
-    btc("clean", "--keep-days", "1")
-    assert not plots.exists()
-    assert next(one_day.glob("reports/*/summary.json")).exists()
-    assert "0 items" in btc("clean", "--dry-run", "--keep-days", "1")
-    gone = {path for path in kept if not path.exists()}
-    assert all({"plots", "predictions.parquet"} & {*path.parts, path.name} for path in gone)
-
-
-def test_clean_takes_the_candles_of_an_old_search_and_leaves_its_recipe(own_home: Path) -> None:
-    for name, days in (("old", 100), ("new", 1)):
-        folder = own_home / "tuning" / name
-        folder.mkdir(parents=True)
-        for file in ("candles.parquet", "recipe.yaml"):
-            (folder / file).write_bytes(b"x")
-            then = time.time() - days * 86_400
-            os.utime(folder / file, (then, then))
-    delete(find_rubbish())
-    left = {
-        path.relative_to(own_home / "tuning").as_posix()
-        for path in (own_home / "tuning").glob("*/*")
-    }
-    assert left >= {"new/candles.parquet", "new/recipe.yaml", "old/recipe.yaml"}
-    assert "old/candles.parquet" not in left
-
-
-def test_clean_leaves_the_snapshots_of_other_symbols(own_home: Path) -> None:
-    """What names them was not looked at, and a damaged manifest stops nobody."""
-    for name, text in (
-        ("ours", '{"symbol": "BTC/USD", "as_of": "2020-01-01"}'),
-        ("eth", '{"symbol": "ETH/USD", "as_of": "2020-01-01"}'),
-        ("damaged", "{"),
-    ):
-        folder = own_home / "snapshots" / name
-        folder.mkdir(parents=True)
-        (folder / "manifest.json").write_text(text)
-    delete(find_rubbish())
-    assert {path.name for path in (own_home / "snapshots").iterdir()} == {"eth", "damaged"}

@@ -1,0 +1,37 @@
+"""Artifacts wherever MLflow keeps them: in a folder, in a bucket, or behind its server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow.entities import FileInfo
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """The artifacts below an address; `path` in the methods is relative to it, empty for all."""
+
+    address: str
+
+    def find(self, path: str = "") -> list[FileInfo]:
+        """Files and folders directly under `path`; none where there is nothing."""
+        return list(get_artifact_repository(self.address).list_artifacts(path or None))
+
+    def count_bytes(self, path: str = "") -> int:
+        """Size of all files under a folder."""
+        return sum(int(file.file_size or 0) for file in self._walk(path))
+
+    def delete(self, path: str = "") -> None:
+        """Delete a file or folder; one that is gone already is no error."""
+        repository: Any = get_artifact_repository(self.address)
+        repository.delete_artifacts(path or None)
+
+    def _walk(self, path: str) -> Iterator[FileInfo]:
+        for found in self.find(path):
+            if found.is_dir:
+                yield from self._walk(found.path)
+            else:
+                yield found

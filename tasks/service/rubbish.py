@@ -1,0 +1,308 @@
+"""Finds what nothing names any more, of one symbol: its real and its SYNTHETIC model."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from models.config.judging import Retention
+from models.decisions.retention import StoredVersion, select_champions, select_old
+from models.naming import model_name
+from tasks.registry.aliases import find_aliases, find_champion, read_history
+from tasks.registry.artifacts import Artifacts
+from tasks.registry.connection import connect
+from tasks.registry.versions import find_versions
+from tasks.secrets import hide
+from tasks.storage.home import home
+from tasks.storage.ledger import read_named
+from tasks.storage.snapshots import read_manifests
+
+# Of a report, what can be drawn again from what is kept; recalling a retrain needs the summary.
+PICTURES = ("plots", "report.html", "predictions.parquet")
+# Where a run keeps its copies of the pages, whose originals stay in reports.
+PAGES = "pages"
+# How the name of a folder ends while it is deleted.
+GOING = "-going"
+# Tag of a version whose pictures went, so that no other day asks MLflow for them again.
+TIDIED = "pictures"
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that may go: what it is, where, its size, and how it is deleted."""
+
+    what: str
+    place: str
+    n_bytes: int
+    delete: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is known of a registered model before anything of it goes.
+
+    `champions` are the versions whose pictures stay; `old` versions go as a whole; `last` is the
+    first day whose things stay.
+    """
+
+    client: MlflowClient
+    name: str
+    versions: dict[int, ModelVersion]
+    stored: dict[int, StoredVersion]
+    champions: set[int]
+    old: set[int]
+    last: dt.date
+
+
+def find_rubbish(symbol: str, retention: Retention, today: dt.date) -> list[Item]:
+    """Everything that may be deleted, in the order in which it is to be deleted.
+
+    `today`: the day from which ages count. A version goes after its pictures; what names a snapshot
+    goes before it.
+    """
+    last = today - dt.timedelta(days=retention.keep_days)
+    client = connect()
+    found: list[Item] = []
+    named: set[str] = set()
+    compared: set[str] = set()
+    for synthetic in (False, True):
+        name = model_name(symbol, synthetic)
+        forecast, in_ledger = read_named(name)
+        model = _look(client, name, forecast, retention, last)
+        found += [*_report_pictures(model), *_run_pictures(model), *_versions(model)]
+        found += _orphans(model)
+        named |= in_ledger
+        for number, one in model.stored.items():
+            named |= {one.snapshot_sha256} if number not in model.old else set()
+            compared |= {one.snapshot_sha256} if number in model.champions else set()
+    return [*found, *_snapshots(symbol, named, last), *_scores(symbol, compared, last), *_old(last)]
+
+
+def _look(
+    client: MlflowClient, name: str, forecast: set[int], retention: Retention, last: dt.date
+) -> Model:
+    versions = {int(version.version): version for version in find_versions(client, name)}
+    stored = {
+        number: StoredVersion(
+            number=number,
+            as_of=dt.date.fromisoformat(version.tags["as_of"]),
+            snapshot_sha256=version.tags["snapshot_sha256"],
+        )
+        for number, version in versions.items()
+        if {"as_of", "snapshot_sha256"} <= version.tags.keys()  # else it is not of ours
+    }
+    history = read_history(name)
+    moved = history.loc[history["state"] == "done", "to_version"].astype(int).tolist()
+    champion = find_champion(client, name)
+    served = moved if champion is None else [*moved, int(champion.version)]
+    champions = select_champions(served, retention.keep_champions)
+    # Whoever gave a version an alias counts on it.
+    champions |= {int(number) for number in find_aliases(client, name)} if versions else set()
+    old = {one.number for one in select_old(stored.values(), champions | forecast, last)}
+    return Model(client, name, versions, stored, champions, old, last)
+
+
+def _report_pictures(model: Model) -> Iterator[Item]:
+    """Plots and predictions in the folders of old reports of this machine."""
+    ours = re.compile(rf"(\d{{4}}-\d\d-\d\d)-{re.escape(model.name)}-v(\d+)")
+    for folder in sorted((home() / "reports").glob(f"*-{model.name}-v*")):
+        found = ours.fullmatch(folder.name)
+        if found is None or int(found[2]) in model.champions:
+            continue
+        if dt.date.fromisoformat(found[1]) < model.last:
+            for part in PICTURES:
+                if (folder / part).exists():
+                    yield _on_disk(f"pictures of {folder.name}", folder / part)
+
+
+def _run_pictures(model: Model) -> Iterator[Item]:
+    """MLflow's copies of the same, and of the pages of the days."""
+    for number, one in sorted(model.stored.items()):
+        version = model.versions[number]
+        if one.as_of >= model.last or number in model.champions or TIDIED in version.tags:
+            continue
+        try:
+            run = model.client.get_run(str(version.run_id))
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                continue  # Somebody has deleted the run for good.
+            raise
+        artifacts = Artifacts(str(run.info.artifact_uri))
+        parts = [file for file in artifacts.find() if file.path in PICTURES]
+        parts += [file for file in artifacts.find(PAGES) if file.path.endswith(".html")]
+        n_bytes = sum(
+            artifacts.count_bytes(file.path) if file.is_dir else int(file.file_size or 0)
+            for file in parts
+        )
+        paths = [file.path for file in parts]
+        yield Item(
+            f"pictures in the run of version {number}",
+            hide(artifacts.address),
+            n_bytes,
+            partial(_delete_pictures, model.client, version, artifacts, paths),
+        )
+
+
+def _delete_pictures(
+    client: MlflowClient, version: ModelVersion, artifacts: Artifacts, paths: list[str]
+) -> None:
+    for path in paths:
+        artifacts.delete(path)
+    client.set_model_version_tag(version.name, str(version.version), TIDIED, "deleted")
+
+
+def _versions(model: Model) -> Iterator[Item]:
+    for number in sorted(model.old):
+        version = model.versions[number]
+        if _is_elsewhere(model, version):
+            continue
+        identity = _logged_model(version)
+        address = _model_address(model.client, identity) if identity else ""
+        yield Item(
+            f"version {number}, which never forecast",
+            hide(address),
+            Artifacts(address).count_bytes() if address else 0,
+            partial(_delete_version, model.client, version, identity, address),
+        )
+
+
+def _is_elsewhere(model: Model, version: ModelVersion) -> bool:
+    """Whether somebody registered the same files under another name."""
+    found = model.client.search_model_versions(f"run_id = '{version.run_id}'")
+    return any(other.name != model.name for other in found)
+
+
+def _delete_version(
+    client: MlflowClient, version: ModelVersion, identity: str, address: str
+) -> None:
+    # The registry first: a version without files would be worse than files without one, which the
+    # next cleaning finds.
+    client.delete_model_version(version.name, str(version.version))
+    if address:
+        _delete_model(client, identity, address)
+
+
+def _delete_model(client: MlflowClient, identity: str, address: str) -> None:
+    Artifacts(address).delete()
+    if _model_address(client, identity):
+        client.delete_logged_model(identity)
+
+
+def _logged_model(version: ModelVersion) -> str:
+    source = str(version.source)
+    return source.removeprefix("models:/") if source.startswith("models:/m-") else ""
+
+
+def _model_address(client: MlflowClient, identity: str) -> str:
+    """Where the files of a logged model are; empty for one that was deleted."""
+    try:
+        return str(client.get_logged_model(identity).artifact_location)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return ""
+        raise
+
+
+def _orphans(model: Model) -> Iterator[Item]:
+    """Files of models that no version names: of a deletion or of a retrain that was cut off."""
+    experiment = model.client.get_experiment_by_name(model.name)
+    if experiment is None:
+        return
+    named = {_logged_model(version) for version in model.versions.values()}
+    root = Artifacts(f"{experiment.artifact_location}/models")
+    for folder in root.find():
+        identity = folder.path
+        if identity.startswith("m-") and identity not in named and _is_orphan(model, identity):
+            address = f"{root.address}/{identity}"
+            yield Item(
+                "a model without a version",
+                hide(address),
+                Artifacts(address).count_bytes(),
+                partial(_delete_model, model.client, identity, address),
+            )
+
+
+def _is_orphan(model: Model, identity: str) -> bool:
+    """Whether a model's record was deleted, or is old and no version of any name is of its run."""
+    try:
+        logged = model.client.get_logged_model(identity)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return True
+        raise
+    made = dt.datetime.fromtimestamp(logged.creation_timestamp / 1000, dt.UTC).date()
+    if made >= model.last:
+        return False
+    return not model.client.search_model_versions(f"run_id = '{logged.source_run_id}'")
+
+
+def _snapshots(symbol: str, named: set[str], last: dt.date) -> Iterator[Item]:
+    """Snapshots that nothing names, of an old day, and that nothing has asked for lately."""
+    folders = [path.parent for path in (home() / "snapshots").glob("*/manifest.json")]
+    unnamed = [folder for folder in folders if folder.name not in named]
+    for folder, record in read_manifests(unnamed):
+        # A damaged manifest is told by `btc doctor`; what names another symbol's was not looked at.
+        if record is None or record.symbol != symbol:
+            continue
+        if record.as_of < last and _changed(folder / "manifest.json") < last:
+            yield _on_disk(f"snapshot of {record.as_of}", folder)
+
+
+def _scores(symbol: str, compared: set[str], last: dt.date) -> Iterator[Item]:
+    """Holdout scores of no champion that is kept; those of another symbol's snapshots stay."""
+    short = {sha256[:16] for sha256 in compared}
+    for path in sorted((home() / "holdouts").glob("*.parquet")):
+        start = path.name.partition("-")[0]
+        if start in short or _changed(path) >= last:
+            continue
+        records = read_manifests((home() / "snapshots").glob(f"{start}*"))
+        if all(record is not None and record.symbol == symbol for _, record in records):
+            yield _on_disk("scores of an old holdout", path)
+
+
+def _old(last: dt.date) -> Iterator[Item]:
+    """Candles of old searches, and what a cleaning that was cut off left of a folder.
+
+    The recipe of a search stays, and going on with it writes the candles anew.
+    """
+    for path in sorted((home() / "tuning").glob("*/candles.parquet")):
+        if _changed(path) < last:
+            yield _on_disk("candles of an old search", path)
+    for path in sorted(home().glob(f"*/.*{GOING}")):
+        if _changed(path) < last:
+            yield _on_disk("left by a cleaning that was cut off", path)
+
+
+def _changed(path: Path) -> dt.date:
+    try:
+        return dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC).date()
+    except FileNotFoundError:
+        return dt.date.max  # Another process has deleted it meanwhile.
+
+
+def _on_disk(what: str, path: Path) -> Item:
+    files = path.rglob("*") if path.is_dir() else [path]
+    n_bytes = sum(file.stat().st_size for file in files if file.is_file())
+    return Item(what, str(path), n_bytes, partial(_remove, path))
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir():
+            # Half a folder must not look like a whole one.
+            going = path.with_name(f".{path.name.lstrip('.').removesuffix(GOING)}{GOING}")
+            path.rename(going)
+            shutil.rmtree(going)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        pass  # Two symbols may clean at once.
