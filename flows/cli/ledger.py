@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,9 @@ from flows.cli.options import (
     make_request,
 )
 from models.errors import InputError
+
+if TYPE_CHECKING:
+    from models.config.flows import RetrainConfig
 
 ledger_app = typer.Typer(
     help="Show the live record: coverage, CRPS against naive and EWMA, streaks, verdict.",
@@ -57,9 +60,11 @@ def forecast(
         "exogenous": exogenous,
         "date_order": date_order,
     }
-    asked = make_request(options, config, assignments)
+    asked, meant = choose_symbols(make_request(options, config, assignments))
     if csv_file and asked.symbols:
-        raise InputError("--csv: the table of one symbol; --json holds those of several")
+        raise InputError("--csv: the table of one symbol (--symbols); --json has those of several")
+    if below and meant:
+        raise InputError("--below: a price of one symbol; name it with --symbols")
     for option, path in (("--json", json_file), ("--csv", csv_file)):
         check_writable(option, path)
     from flows.cli.console import flow_imports, refuse, settle_request, show_stages
@@ -74,7 +79,7 @@ def forecast(
         from tasks.storage.files import write_text
     with show_stages():
         ended = flow(checked, below, return_state=True)
-    summary, refused = take_summary(ended, json_file, note)
+    summary, refused = take_summary(ended, json_file, "\n".join(filter(None, (meant, note))))
     if refused:
         refuse(refused)
     if summary is None:
@@ -82,6 +87,34 @@ def forecast(
     if csv_file:
         write_text(pd.DataFrame(summary.rows).to_csv(index=False), csv_file)
     print_forecast(summary)
+
+
+def choose_symbols(asked: RetrainConfig) -> tuple[RetrainConfig, str]:
+    """What is meant where no symbol is named: every one with forecasts, if the source has them.
+
+    Returns the request and a sentence on it, empty where there is nothing to say. A file is one
+    symbol's, the usual one unless it is named; the sample is nobody's.
+    """
+    from tasks.sources import is_exchange, is_synthetic
+
+    source = asked.source
+    named = "symbol" in asked.model_fields_set or asked.symbols
+    if named or (source != "auto" and is_synthetic(source)):
+        return asked, ""
+    from tasks.service.facts import is_registry_there
+
+    if not is_registry_there():
+        return asked, ""
+    from tasks.storage.ledger import known_symbols
+
+    known = known_symbols()
+    if len(known) < 2:
+        return asked, ""
+    if is_exchange(source) or source == "auto" or "{base}" in source:
+        told = f"Every symbol that was forecast before ({len(known)}); --symbols names others."
+        return asked.model_copy(update={"symbols": tuple(known)}), told
+    told = f"The file was read as {asked.symbol}, one of {len(known)} symbols with forecasts; "
+    return asked, told + "--symbols names another, {base} in --source stands for each."
 
 
 @ledger_app.callback()

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-
 from flows.cli.options import write_json
+from flows.cli.tables import fit_table, open_console
 from models.errors import SymbolsError
 from models.reporting.summaries import (
     ForecastSummary,
@@ -18,6 +16,7 @@ from models.reporting.summaries import (
     Skipped,
     SymbolsSummary,
 )
+from models.wording import price, signed_skill
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -59,27 +58,35 @@ def print_lines(lines: list[dict[str, Any]]) -> None:
         "symbol": "symbol",
         "state": "state",
         "version": "version",
+        "range": "range vs naive",
         "verdict": "verdict",
         "days_scored": "days live",
-        "skill": "against naive",
+        "skill": "vs naive",
         "day": "day",
-        "median": "median USD",
+        "median": "median",
         "low_90": "90 % band",
     }
     shown = [key for key in titles if any(line.get(key) is not None for line in lines)]
-    table = Table(*(titles[key] for key in shown))
-    for line in lines:
-        table.add_row(*(_cell(line, key) for key in shown))
-    console = Console(highlight=False, soft_wrap=True)
-    # A pipe counts as 80 columns wide, where the table would fold every number.
-    console.width = max(console.width, 150)
+    if all(line.get("state") == "done" for line in lines):
+        shown.remove("state")
+    console = open_console()
+    table = fit_table(
+        console,
+        [titles[key] for key in shown],
+        [[_cell(line, key) for key in shown] for line in lines],
+        drop=[titles[key] for key in ("version", "days_scored", "day") if key in shown],
+        left=("state", "range vs naive", "verdict"),
+    )
     console.print(table)
 
 
 def _summary_line(
     symbol: str, summary: RetrainSummary | ForecastSummary | Skipped
 ) -> dict[str, Any]:
-    """The line of one symbol, from what its retrain or forecast returned."""
+    """The line of one symbol, from what its retrain or forecast returned.
+
+    A retrain's says how its range was on the test days, a forecast's how the live record is.
+    """
     if isinstance(summary, Skipped):
         return {"symbol": symbol, "state": "skipped"}
     line: dict[str, Any] = {
@@ -88,9 +95,16 @@ def _summary_line(
     }
     forecast: ForecastSummary | Refused | None
     if isinstance(summary, RetrainSummary):
-        line |= {"version": summary.model_version, "verdict": summary.verdict}
+        from models.scoring.holdout import say_range
+
+        line |= {"version": summary.model_version, "range": say_range(summary.skill["1"])}
         forecast = summary.forecast
     else:
+        from models.scoring.ledger import summarize_line
+        from tasks.storage.ledger import read_ledger
+
+        record = summarize_line(read_ledger(summary.model))
+        line |= {key: record[key] for key in ("verdict", "days_scored", "skill")}
         line |= {"version": summary.version}
         forecast = summary
     if not isinstance(forecast, ForecastSummary):
@@ -105,14 +119,9 @@ def _cell(line: Mapping[str, Any], key: str) -> str:
     if value is None:
         return "-"
     if key == "skill":
-        return f"{value:+.1%}"
+        return signed_skill(value)
     if key == "median":
-        return _price(value)
+        return price(value)
     if key == "low_90":
-        return f"{_price(value)} - {_price(line['high_90'])}"
+        return f"{price(value)} – {price(line['high_90'])}"
     return str(value)
-
-
-def _price(value: float) -> str:
-    """Six digits that count, since coins cost from 0.00001 to 100,000 USD."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"

@@ -234,6 +234,13 @@ def say_briefly(verdict: Verdict, skill: Metrics) -> str:
     return f"range {judged} ({signed_skill(value or 0.0)}); price: {verdict}"
 
 
+def say_range(skill: Metrics) -> str:
+    """What is told of the range against naive's, in a cell of a table: better, +2.1 %."""
+    value, low, high = (skill[f"skill_crps{end}"] for end in ENDS)
+    kind = skill_kind(low, high)
+    return f"{'not proven' if kind == 'unclear' else kind}, {signed_skill(value or 0.0)}"
+
+
 def describe_verdict(verdict: Verdict, n_days: int, skill: Metrics, echo: Echo) -> str:
     """The verdict in plain sentences: the range of prices first, then the price itself."""
     crps, rmse = (

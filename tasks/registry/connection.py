@@ -24,6 +24,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from models.errors import InputError, RegistryError
 from tasks.registry.store import check_store
 from tasks.secrets import hide, part_credentials
+from tasks.storage.database import with_driver
 from tasks.storage.files import whole_file
 from tasks.storage.home import home, make_private
 from tasks.storage.lock import locked
@@ -35,7 +36,8 @@ CONNECT_SECONDS, ANSWER_SECONDS = 5, 30
 def tracking_uri() -> str:
     """Return `MLFLOW_TRACKING_URI`, or the SQLite file in the folder of all state."""
     part_credentials()
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+    named = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+    return with_driver(named)
 
 
 def shown_uri() -> str:
@@ -169,15 +171,24 @@ def _fill_store(path: Path) -> None:
 
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """Raise RegistryError, in one line, where MLflow fails."""
+    """Raise RegistryError, in one line, where MLflow fails, or the bucket of its artifacts."""
     try:
         yield
-    except MlflowException as error:
+    except Exception as error:
+        if not is_trouble(error):
+            raise
         reason = " ".join(hide(error).split())[:200]
         raise RegistryError(
             f"MLflow at {shown_uri()} failed in the middle of the run ({reason}); what was done "
             "before stands, run again to finish"
         ) from error
+
+
+def is_trouble(error: Exception) -> bool:
+    """Whether an error is MLflow's, its server's, or that of a bucket which it calls itself."""
+    # The bucket's library is an extra, and is not imported for the name of its errors.
+    of_bucket = type(error).__module__.partition(".")[0] in ("boto3", "botocore", "s3transfer")
+    return of_bucket or isinstance(error, MlflowException | requests.RequestException)
 
 
 def check_experiment(client: MlflowClient, name: str) -> str | None:

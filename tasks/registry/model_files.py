@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from models.errors import InputError
 from models.forecasters.forecaster import Forecaster, load_forecaster
 from tasks.registry.aliases import find_champion
+from tasks.registry.connection import told_in_one_line, tracking_uri
 from tasks.registry.versions import SERVING, find_versions, read_facts
 
 # MLflow adds this file whenever it hands a version out.
@@ -39,7 +40,8 @@ def fetch_files(source: str) -> Path:
     """The folder with the files of a logged model: where they lie, or as fetched by this process.
 
     What comes from a server or bucket is fetched once, since it is some eighty requests; it goes
-    with the process. Raises MlflowException and OSError.
+    with the process. Raises RegistryError where server or bucket do not give them, which may be
+    over soon, and MlflowException or OSError where they are gone.
     """
     place = source
     if source.startswith("models:/m-"):
@@ -50,7 +52,8 @@ def fetch_files(source: str) -> Path:
     if source not in _fetched:
         # A folder of its own for each try: one that was cut off is never taken for whole.
         target = tempfile.mkdtemp(dir=_passing_folder().name)
-        _fetched[source] = Path(mlflow.artifacts.download_artifacts(source, dst_path=target))
+        with told_in_one_line():
+            _fetched[source] = Path(mlflow.artifacts.download_artifacts(source, dst_path=target))
     return _fetched[source]
 
 
@@ -111,6 +114,9 @@ def _fetch(version: ModelVersion) -> tuple[Path | None, str]:
     try:
         folder = fetch_files(str(version.source))
     except (OSError, MlflowException) as error:
+        gone = getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
+        if tracking_uri().startswith("http") and not gone:
+            raise  # the server cannot say
         return None, f"its files cannot be had ({_one_line(error)})"
     found = digest_model(folder)
     expected = version.tags.get("model_sha256", "none")

@@ -168,6 +168,9 @@ def _champion_files(source: str | None, expected: str) -> Iterator[Finding]:
 
     try:
         found = digest_model(fetch_files(str(source)))
+    except ServiceError as error:
+        yield Finding(str(error), "btc doctor, when it answers")
+        return
     except Exception as error:  # noqa: BLE001, whatever it is, the files cannot be had
         yield Finding(
             f"the champion's files cannot be had ({type(error).__name__})", "btc rollback --why …"

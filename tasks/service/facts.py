@@ -37,7 +37,7 @@ def served_symbols(api: str = "") -> tuple[str, ...]:
     for deployment in deployed:
         config = deployment["parameters"].get("config") or {}
         found += config.get("symbols") or [config.get("symbol") or USUAL_SYMBOL]
-    if not found and _is_registry_there():
+    if not found and is_registry_there():
         from tasks.storage.ledger import known_symbols
 
         found = known_symbols()
@@ -154,7 +154,7 @@ def _planned(api: str) -> dict[str, dt.datetime | None]:
 
 def _registry_facts(name: str) -> dict[str, Any]:
     """Champion, decisions, moves and drift; nothing where there is no state yet."""
-    if not _is_registry_there():
+    if not is_registry_there():
         return {}
     from tasks.registry.aliases import find_champion, read_history
     from tasks.registry.connection import connect, told_in_one_line
@@ -189,7 +189,8 @@ def _registry_facts(name: str) -> dict[str, Any]:
     }
 
 
-def _is_registry_there() -> bool:
+def is_registry_there() -> bool:
+    """Whether there are models to look for, so that a look makes no database."""
     return (home() / "mlflow.db").exists() or "MLFLOW_TRACKING_URI" in os.environ
 
 

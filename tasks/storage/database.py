@@ -137,7 +137,11 @@ alarms = Table(
 
 def database_url() -> str:
     """`BTC_DATABASE_URL`, or the SQLite file in the folder of all state."""
-    url = os.environ.get("BTC_DATABASE_URL") or f"sqlite:///{home() / 'ledger.db'}"
+    return with_driver(os.environ.get("BTC_DATABASE_URL") or f"sqlite:///{home() / 'ledger.db'}")
+
+
+def with_driver(url: str) -> str:
+    """An address of PostgreSQL with the driver that is installed; any other as it is."""
     for plain in ("postgresql://", "postgres://"):
         if url.startswith(plain):
             return "postgresql+psycopg://" + url.removeprefix(plain)

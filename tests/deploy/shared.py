@@ -37,6 +37,7 @@ class SharedServers:
 
     def __init__(self, folder: Path, postgres_url: str, bucket_url: str) -> None:
         self.folder, self.bucket_url, self.postgres_url = folder, bucket_url, postgres_url
+        self.more: dict[str, str] = {}
         values = PLANTED | {"AWS_ENDPOINT_URL": bucket_url}
         self.services = Machine(folder, postgres_url, values)
 
@@ -54,7 +55,7 @@ class SharedServers:
     def environment(self, name: str, **more: str) -> dict[str, str]:
         """Environment of the machine of that name, with a home of its own."""
         env = self.services.environment("worker", name)
-        return env | {"BTC_EXCHANGE_KEY": planted("exchange-key"), **more}
+        return env | {"BTC_EXCHANGE_KEY": planted("exchange-key"), **self.more, **more}
 
     def command(self, name: str, *arguments: str) -> list[str]:
         """A command line of `btc` on the machine of that name, which the host has too if it can."""

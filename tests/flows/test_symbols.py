@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from typer.testing import CliRunner
 
 from flows.cli.app import app
@@ -58,6 +59,29 @@ def test_models_and_ledger_show_a_line_each(three: Run) -> None:
     for command in ("models", "ledger"):
         shown = ask(three.home, command)
         assert "ADA/USD" in shown and "XRP/USD" in shown and "NEW/USD" not in shown
+
+
+def test_a_forecast_without_a_symbol_is_of_each_that_the_source_has(
+    three: Run, prefect_api: str
+) -> None:
+    with temporary_settings({PREFECT_API_URL: prefect_api}):
+        day = ("--as-of", "2025-06-30")
+        shown = ask(three.home, "forecast", "--source", f"csv:{three.home}/{{base}}.csv", *day)
+    assert "Every symbol that was forecast before (2)" in shown
+    for symbol in ("ADA/USD", "XRP/USD"):
+        [line] = [line for line in shown.splitlines() if line.startswith(symbol)]
+        assert "Nothing to judge yet" in line and "2025-07-01" in line and " – " in line
+
+
+def test_a_line_leads_with_the_range_and_fits_80_columns(
+    three: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = three.stdout.splitlines()
+    assert any("range vs naive" in line for line in table)
+    assert not any("no evidence of skill" in line for line in table)
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = ask(three.home, "ledger").splitlines()
+    assert len(lines) == 3 and max(map(len, lines)) <= 80
 
 
 def test_each_has_a_page(three: Run) -> None:
