@@ -2,36 +2,103 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from queue import Queue
+from typing import Any
 
+from prefect import Task
+from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture, as_completed
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
+from flows.cluster import check_dask, local_cluster
 from flows.worker import prepare_worker
-from models.errors import InputError
+from models.config.flows import Workers
+from models.errors import ServiceError
 
-Runner = Literal["processes", "dask"]
 
-
-def make_runner(kind: Runner, jobs: int, address: str | None) -> TaskRunner[Any]:
+def make_runner(workers: Workers) -> TaskRunner[Any]:
     """Build the task runner: spawned processes on this machine, or Dask, here or at an address.
 
-    Scheduler and workers at an address must have been started with `--preload flows.worker`.
+    Raises InputError where Dask is not installed, or nothing works at its address.
     """
-    if kind == "processes":
-        return ProcessPoolTaskRunner(max_workers=jobs, initializer=prepare_worker)
+    if workers.runner == "processes":
+        return _make_processes(workers.jobs)
+    check_dask(workers.address)
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    if workers.address:
+        return DaskTaskRunner(address=workers.address)
+    return DaskTaskRunner(cluster_kwargs=local_cluster(workers.jobs))
+
+
+def run_side_by_side(
+    task: Task[Any, Any], calls: Sequence[Mapping[str, Any]], workers: Workers
+) -> Iterator[tuple[int, Any]]:
+    """Run a task with each of the arguments; yields the place of each and what came of it.
+
+    As they end. What came of it is what the task returned, also in a failed state, or the error
+    that it raised; ServiceError where its process died.
+    """
+    if workers.runner == "processes":
+        yield from _run_in_processes(task, calls, workers.jobs)
+        return
+    with _same_server(), make_runner(workers) as runner:
+        places = {runner.submit(task, dict(call)): place for place, call in enumerate(calls)}
+        for future in as_completed(list(places)):
+            yield places[future], _outcome(future)
+
+
+def _run_in_processes(
+    task: Task[Any, Any], calls: Sequence[Mapping[str, Any]], jobs: int
+) -> Iterator[tuple[int, Any]]:
+    """Each process is a pool of its own: when one dies, a pool loses all that it was given."""
+    waiting = iter(enumerate(calls))
+    at_work: dict[PrefectFuture[Any], tuple[int, TaskRunner[Any]]] = {}
+    ended: Queue[PrefectFuture[Any]] = Queue()
+
+    def start_next(runner: TaskRunner[Any]) -> None:
+        for place, call in waiting:
+            future = runner.submit(task, dict(call))
+            at_work[future] = place, runner
+            future.add_done_callback(ended.put)
+            return
+
+    with _same_server(), ExitStack() as pools:
+        for _ in calls[:jobs]:
+            start_next(pools.enter_context(_make_processes(1)))
+        while at_work:
+            future = ended.get()
+            place, runner = at_work.pop(future)
+            outcome = _outcome(future)
+            yield place, outcome
+            if isinstance(outcome, ServiceError):
+                runner = pools.enter_context(_make_processes(1))
+            start_next(runner)
+
+
+@contextmanager
+def _same_server() -> Iterator[None]:
+    """Let workers ask the Prefect server of this run, also one that Prefect started for it."""
+    context = FlowRunContext.get()
+    if context is None:
+        raise RuntimeError("expected to be called by a flow")
+    with temporary_settings({PREFECT_API_URL: str(context.client.api_url)}):
+        yield
+
+
+def _make_processes(jobs: int) -> ProcessPoolTaskRunner:
+    return ProcessPoolTaskRunner(max_workers=jobs, initializer=prepare_worker)
+
+
+def _outcome(future: PrefectFuture[Any]) -> Any:
+    """What a task returned or raised; ServiceError where the process that ran it died."""
     try:
-        from prefect_dask.task_runners import DaskTaskRunner
-    except ImportError as error:
-        raise InputError(
-            "Dask: prefect-dask is not installed; pip install 'btc-daily[dask]'"
-        ) from error
-    cluster = {
-        "n_workers": jobs,
-        "threads_per_worker": 1,
-        "dashboard_address": None,
-        "preload": "flows.worker",
-    }
-    dask: TaskRunner[Any] = DaskTaskRunner(
-        **({"address": address} if address else {"cluster_kwargs": cluster})
-    )
-    return dask
+        return future.result(raise_on_failure=False)
+    except Exception as error:  # noqa: BLE001, each kind of pool has errors of its own
+        return ServiceError(
+            "the process that worked on it died (killed, or out of memory: "
+            f"{type(error).__name__}); run again to finish it"
+        )

@@ -17,8 +17,7 @@ from tasks.storage.home import prepare_libraries
 
 def prepare_worker() -> None:
     """Load TensorFlow quietly, and compute on as many threads as every process of ours: one."""
-    prepare_libraries()
-    _end_with_parent()
+    begin_worker()
     with hushed_imports():
         from threadpoolctl import threadpool_limits
 
@@ -26,6 +25,12 @@ def prepare_worker() -> None:
         import models.forecasters.walk_forward  # noqa: F401
     # Dask may have loaded numpy before it loaded this.
     threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]))
+
+
+def begin_worker() -> None:
+    """Prepare a process that may need no TensorFlow."""
+    prepare_libraries()
+    _end_with_parent()
 
 
 def _end_with_parent() -> None:

@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import cache
 
 from models.errors import InputError
 from tasks.storage.home import home, make_private
@@ -38,8 +39,9 @@ def own_address() -> str:
     return _started[-1] if _started else ""
 
 
-def start_temporary_server() -> Callable[[], None]:
-    """Start a server in the background; returns a function that waits until it answers.
+@cache
+def start_temporary_server() -> Callable[[], None] | None:
+    """Start a server in the background, once; returns a function that waits until it answers.
 
     Nothing is started where the user's settings say where Prefect is, nor once Prefect is imported,
     since it would not see the address any more: it then starts a server of its own if it needs one.
@@ -47,7 +49,7 @@ def start_temporary_server() -> Callable[[], None]:
     ours = os.environ.get("PREFECT_HOME") == str(home() / "prefect")
     named = "PREFECT_API_URL" in os.environ or (home() / "prefect" / "profiles.toml").exists()
     if not ours or named or "prefect" in sys.modules:
-        return lambda: None
+        return None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -6,6 +6,7 @@ import datetime as dt
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
@@ -13,13 +14,15 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterExpectedStartTime,
+    FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
+from prefect.states import Crashed
 
 from models.naming import model_name
 from tasks.service.life import living
@@ -95,6 +98,25 @@ def alive() -> Iterator[None]:
     """Hold a lock in the name of this flow run, so that others can see that its process lives."""
     with living(str(flow_run.id)):
         yield
+
+
+def crash_lost_subflows() -> None:
+    """Mark the subflows of this run that are at work as crashed; call it when all have ended.
+
+    Their process died, and what it did was done elsewhere, or failed.
+    """
+    lost = FlowRunFilter(
+        parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[flow_run.id]),
+        state=FlowRunFilterState(
+            type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING])
+        ),
+    )
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=lost):
+            state: State[Any] = Crashed(
+                message="its process died; the run it belongs to says what came of it"
+            )
+            client.set_flow_run_state(run.id, state, force=True)
 
 
 def _deployed_run() -> FlowRun | None:

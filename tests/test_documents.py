@@ -27,7 +27,7 @@ from tests.simulation.days import write_candles
 
 PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").glob("*.md"))]
 # First words of lines in `sh` blocks that are not ours.
-OTHERS = {"make", "prefect", ".", "export", "docker", "cp", "git", "mlflow"}
+OTHERS = {"make", "dask", "prefect", ".", "export", "docker", "cp", "git", "mlflow"}
 # What changes nothing that is looked at, and ends in a second.
 LOOKS = (
     "btc presets", "btc models", "btc models show 1", "btc models --json", "btc ledger",

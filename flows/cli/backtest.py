@@ -10,15 +10,17 @@ import typer
 
 from flows.cli.interrupt import shield_children
 from flows.cli.options import (
+    AddressOption,
     DateOrderOption,
     ExogenousOption,
     JsonFileOption,
+    RunnerOption,
     SymbolOption,
     check_writable,
     split_names,
     write_json,
 )
-from models.config.flows import BASELINE_NAMES, BacktestConfig
+from models.config.flows import BASELINE_NAMES, BacktestConfig, Workers
 from models.config.recipe import PRESETS
 from models.errors import InputError
 
@@ -61,16 +63,8 @@ def backtest(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Folds at a time; default: one a processor.")
     ] = None,
-    runner: Annotated[
-        str, typer.Option(help="What runs folds side by side: processes or dask.")
-    ] = "processes",
-    dask_address: Annotated[
-        str | None,
-        typer.Option(
-            help="Dask scheduler, as tcp://HOST:PORT; default: a local one. Start it and its "
-            "workers with --preload flows.worker."
-        ),
-    ] = None,
+    runner: RunnerOption = None,
+    address: AddressOption = None,
     json_file: JsonFileOption = None,
 ) -> None:
     """Forecast every day of a stretch as if it were live, and score recipes against baselines."""
@@ -91,8 +85,7 @@ def backtest(
             "seed": seed,
         }
     )
-    if runner not in ("processes", "dask"):
-        raise InputError(f"--runner {runner}: expected processes or dask")
+    workers = make_workers(jobs or os.cpu_count() or 1, runner, address)
     check_writable("--json", json_file)
     shield_children()
     from flows.cli.console import flow_imports, show_stages
@@ -103,7 +96,7 @@ def backtest(
         from flows.backtest import backtest as flow
         from flows.runners import make_runner
         from tasks.registry.connection import compare_command
-    task_runner = make_runner(runner, jobs or os.cpu_count() or 1, dask_address)  # type: ignore[arg-type]
+    task_runner = make_runner(workers)
     with show_stages("task", "flow"):
         summary = flow.with_options(task_runner=task_runner)(config)
     write_json(summary, json_file)
@@ -120,6 +113,19 @@ def make_backtest_config(values: dict[str, Any]) -> BacktestConfig:
     series = parse_exogenous(values["exogenous"]) or ()
     try:
         return BacktestConfig.model_validate(values | {"exogenous": series})
+    except ValidationError as error:
+        raise InputError(one_line(error)) from error
+
+
+def make_workers(jobs: int, runner: str | None, address: str | None) -> Workers:
+    """Check where the folds are forecast; raises InputError in one line."""
+    from pydantic import ValidationError
+
+    from models.config.overrides import one_line
+
+    given = {"jobs": jobs, "address": address} | ({"runner": runner} if runner else {})
+    try:
+        return Workers.model_validate(given)
     except ValidationError as error:
         raise InputError(one_line(error)) from error
 

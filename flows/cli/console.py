@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from flows.cli.interrupt import shield_children
 from tasks.storage.home import prepare_environment
 from tasks.temporary_server import start_temporary_server
 
 if TYPE_CHECKING:
-    from models.config.flows import Fitting
+    from models.config.flows import Fitting, RetrainConfig
 
 F = TypeVar("F", bound="Fitting")
 
@@ -128,7 +129,8 @@ def flow_imports() -> Iterator[None]:
     wait_for_server = start_temporary_server()
     with hushed_imports():
         yield
-    wait_for_server()
+    if wait_for_server:
+        wait_for_server()
 
 
 def settle_source(config: F) -> tuple[F, str]:
@@ -146,6 +148,17 @@ def settle_source(config: F) -> tuple[F, str]:
     return config.model_copy(update={"source": source}), note
 
 
+def share_out(config: RetrainConfig) -> tuple[str, ...]:
+    """Ready this process for workers, where it will have some; what to show of the run then.
+
+    Returns what `show_stages` takes. Symbols on workers are told by the run, one line each.
+    """
+    if not config.symbols or config.workers.alone:
+        return ("task",)
+    shield_children()
+    return ("flow",)
+
+
 def _symbols(config: Fitting) -> tuple[str, ...]:
     """Several symbols, of a retrain that asks for several."""
     return getattr(config, "symbols", ())
@@ -155,9 +168,12 @@ def settle_request(config: F) -> tuple[F, str]:
     """Settle the source, prepare the environment, and check all that needs no training."""
     settled, note = settle_source(config)
     prepare_environment()
+    # Before the checks, which import Prefect: it would start a server of its own, and later.
+    own_server = start_temporary_server()
     with hushed_imports():
         from tasks.preflight import check_prefect, check_request
-    check_prefect()
+    if own_server is None:
+        check_prefect()
     if not _symbols(settled):  # Of several, each is checked by its own run: one may fail alone.
         check_request(settled)
     return settled, note

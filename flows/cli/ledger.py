@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.options import (
+    AddressOption,
     AskedSymbolsOption,
     AsOfOption,
     ConfigOption,
     DateOrderOption,
     ExogenousOption,
+    JobsOption,
     JsonFileOption,
     JsonOption,
     OneSymbolOption,
+    RunnerOption,
     SetOption,
     SourceOption,
     SymbolOption,
@@ -39,6 +42,9 @@ ledger_app = typer.Typer(
 def forecast(
     source: SourceOption = None,
     symbols: AskedSymbolsOption = None,
+    jobs: JobsOption = None,
+    runner: RunnerOption = None,
+    address: AddressOption = None,
     as_of: AsOfOption = None,
     exogenous: ExogenousOption = None,
     date_order: DateOrderOption = None,
@@ -56,6 +62,9 @@ def forecast(
     options = {
         "source": source,
         "symbols": symbols,
+        "jobs": jobs,
+        "runner": runner,
+        "address": address,
         "as_of": as_of,
         "exogenous": exogenous,
         "date_order": date_order,
@@ -67,7 +76,7 @@ def forecast(
         raise InputError("--below: a price of one symbol; name it with --symbols")
     for option, path in (("--json", json_file), ("--csv", csv_file)):
         check_writable(option, path)
-    from flows.cli.console import flow_imports, refuse, settle_request, show_stages
+    from flows.cli.console import flow_imports, refuse, settle_request, share_out, show_stages
     from flows.cli.show import print_forecast
     from flows.cli.symbols import take_summary
 
@@ -77,7 +86,7 @@ def forecast(
 
         from flows.forecast import forecast as flow
         from tasks.storage.files import write_text
-    with show_stages():
+    with show_stages(*share_out(checked)):
         ended = flow(checked, below, return_state=True)
     summary, refused = take_summary(ended, json_file, "\n".join(filter(None, (meant, note))))
     if refused:

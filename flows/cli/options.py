@@ -60,6 +60,21 @@ AskedSymbolsOption = Annotated[
         help="What is forecast: BTC/USD, or several with commas between them.",
     ),
 ]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(help="Symbols at a time; 1, the default: one after another, in one process."),
+]
+RunnerOption = Annotated[
+    str | None, typer.Option(help="What works on them side by side: processes or dask.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="Dask scheduler, as tcp://HOST:PORT; default: one made here. Start it and its workers "
+        "with --preload flows.worker.",
+    ),
+]
 OneSymbolOption = Annotated[
     str, typer.Option("--symbol", help="What is forecast, as BASE/QUOTE; default: all there are.")
 ]

@@ -7,13 +7,16 @@ from typing import Annotated
 import typer
 
 from flows.cli.options import (
+    AddressOption,
     AskedSymbolsOption,
     AsOfOption,
     ConfigOption,
     DateOrderOption,
     ExchangeUrlOption,
     ExogenousOption,
+    JobsOption,
     JsonFileOption,
+    RunnerOption,
     SetOption,
     SourceOption,
     check_writable,
@@ -24,6 +27,9 @@ from flows.cli.options import (
 def retrain(
     source: SourceOption = None,
     symbols: AskedSymbolsOption = None,
+    jobs: JobsOption = None,
+    runner: RunnerOption = None,
+    address: AddressOption = None,
     as_of: AsOfOption = None,
     cell: Annotated[
         str | None,
@@ -48,6 +54,9 @@ def retrain(
     options = {
         "source": source,
         "symbols": symbols,
+        "jobs": jobs,
+        "runner": runner,
+        "address": address,
         "as_of": as_of,
         "cell": cell,
         "preset": preset,
@@ -57,7 +66,7 @@ def retrain(
     }
     asked = make_request(options, config, assignments)
     check_writable("--json", json_file)
-    from flows.cli.console import flow_imports, refuse, settle_request, show_stages
+    from flows.cli.console import flow_imports, refuse, settle_request, share_out, show_stages
     from flows.cli.show import print_forecast, print_retrain
     from flows.cli.symbols import take_summary
 
@@ -68,7 +77,7 @@ def retrain(
         from models.reporting.notes import metrics_table, say_outcome
         from models.reporting.summaries import ForecastSummary
         from tasks.registry.connection import compare_command
-    with show_stages():
+    with show_stages(*share_out(checked)):
         ended = flow(checked, return_state=True)
     summary, refused = take_summary(ended, json_file, note)
     if summary is None:

@@ -8,13 +8,16 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli.interrupt import leave_interrupts
-from flows.cli.options import AskedSymbolsOption, JsonOption, make_request
+from flows.cli.options import AskedSymbolsOption, JobsOption, JsonOption, make_request
 from models.errors import InputError, ServiceError
+
+if TYPE_CHECKING:
+    from models.config.flows import RetrainConfig
 
 HostOption = Annotated[str, typer.Option(help="Where the servers listen; 0.0.0.0 for everybody.")]
 
@@ -24,6 +27,7 @@ def up(
         str | None, typer.Option(help="What the scheduled runs read, as exchange:ID or csv:PATH.")
     ] = None,
     symbols: AskedSymbolsOption = None,
+    jobs: JobsOption = None,
     host: HostOption = "127.0.0.1",
     prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
@@ -36,8 +40,8 @@ def up(
     from tasks.storage.home import check_home, home, prepare_environment
     from tasks.storage.lock import locked
 
-    wanted = Wanted(host, prefect_port, mlflow_port, _settled(source), symbols)
-    make_request({"symbols": symbols}, None, None)  # refuses what is no symbol
+    asked = make_request({"symbols": symbols, "jobs": jobs}, None, None)  # refuses what is neither
+    wanted = Wanted(host, prefect_port, mlflow_port, _settled(source, asked), symbols, jobs)
     if print_unit:
         print(make_unit(wanted))
         return
@@ -67,13 +71,18 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _settled(source: str | None) -> str | None:
-    """A file by its absolute path, since the worker runs in another folder; it must be there."""
+def _settled(source: str | None, asked: RetrainConfig) -> str | None:
+    """A file by its absolute path, since the worker runs in another folder; it must be there.
+
+    That of each symbol must, where {base} or {quote} stands for parts of them.
+    """
     if source is None or not source.startswith("csv:"):
         return source
     path = Path(source.removeprefix("csv:")).absolute()
-    if not path.exists():
-        raise InputError(f"--source {source}: no file {str(path)!r}")
+    named = asked.model_copy(update={"source": str(path)})
+    for one in asked.symbols or (asked.symbol,):
+        if not Path(file := named.for_symbol(one).source).exists():
+            raise InputError(f"--source {source}: no file {file!r}")
     return f"csv:{path}"
 
 

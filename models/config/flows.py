@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -39,6 +39,28 @@ class Fitting(Reading):
         return _with_exogenous(value, series)
 
 
+class Workers(Frozen):
+    """Where the symbols of a run, or the folds of a backtest, are worked on side by side."""
+
+    jobs: int = Field(1, ge=1, le=1000)
+    """How many at a time; 1 without an address: one after another, in the run's own process."""
+    runner: Literal["processes", "dask"] = "processes"
+    """Processes of this machine, or Dask: here, or at an address."""
+    address: str | None = Field(None, pattern=r"^[a-z]+://\S+$", max_length=200)
+    """Dask scheduler, as tcp://HOST:PORT; it decides how many at a time. Empty: one made here."""
+
+    @model_validator(mode="after")
+    def _address_is_dasks(self) -> Self:
+        if self.address and self.runner != "dask":
+            raise ValueError("an address is that of a Dask scheduler: expected runner dask with it")
+        return self
+
+    @property
+    def alone(self) -> bool:
+        """Whether all is done in the run's own process."""
+        return self.jobs == 1 and not self.address
+
+
 class RetrainConfig(Fitting):
     """One retrain: where candles come from, what is trained, how it is scored."""
 
@@ -49,6 +71,7 @@ class RetrainConfig(Fitting):
     promotion: Promotion = Promotion()
     watch: Watch = Watch()
     retention: Retention = Retention()
+    workers: Workers = Workers()
 
     @field_validator("symbols")
     @classmethod
@@ -66,7 +89,8 @@ class RetrainConfig(Fitting):
         """The same for one symbol; {base} and {quote} in the source become its parts."""
         base, _, quote = symbol.partition("/")
         source = self.source.replace("{base}", base).replace("{quote}", quote.partition(":")[0])
-        return self.model_copy(update={"symbol": symbol, "symbols": (), "source": source})
+        alone = {"symbols": (), "workers": Workers()}
+        return self.model_copy(update={"symbol": symbol, "source": source, **alone})
 
 
 class Search(Frozen):

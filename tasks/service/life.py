@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from uuid import uuid4
 
+from models.errors import InputError
+from tasks.storage.files import write_text
 from tasks.storage.home import home
 from tasks.storage.lock import hold, locked, shares_locks
 
@@ -35,6 +38,25 @@ def is_alive(run_id: str) -> bool:
         return False
     with hold(f"run {run_id}") as dead:
         return not dead
+
+
+def home_id() -> str:
+    """The id of the folder of all state, the same on all machines that share it."""
+    path = home() / "locks" / "id"
+    with locked(path.with_suffix(".lock")):
+        if not path.exists():
+            write_text(uuid4().hex, path)
+        return path.read_text(encoding="utf-8")
+
+
+def check_same_home(other: str) -> None:
+    """Raise InputError where the folder is not the `other` one, and no locks are shared either."""
+    if not shares_locks() and home_id() != other:
+        raise InputError(
+            f"this worker keeps its state in {home()}, which is not the folder of the run that "
+            "gave it work: start it with the same BTC_HOME on a shared disk, or share a PostgreSQL "
+            "ledger (BTC_DATABASE_URL)"
+        )
 
 
 def _path(run_id: str) -> Path:

@@ -64,6 +64,8 @@ class Wanted:
     source: str | None = None
     symbols: str | None = None
     """One symbol, or several with commas between them."""
+    jobs: int | None = None
+    """How many of them at a time."""
 
 
 @dataclass
@@ -158,6 +160,8 @@ class Service:
         given: dict[str, Any] = {"source": self.wanted.source}
         if names:
             given |= {"symbol": names[0]} if len(names) == 1 else {"symbols": names}
+        if self.wanted.jobs:
+            given["workers"] = {"jobs": self.wanted.jobs}
         for deployment in deployments["deployments"]:
             config = deployment["parameters"]["config"]
             config |= {key: value for key, value in given.items() if value is not None}

@@ -145,7 +145,7 @@ def test_an_interrupted_one_resumes_on_a_dask_cluster_with_the_same_numbers(
         (("--baselines", "grach"), "did you mean 'garch'"),
         (("--start", "yesterday"), "expected a day as YYYY-MM-DD"),
         (("--start", "2030-01-01", "--end", "2029-01-01"), "end: expected"),
-        (("--runner", "cluster"), "expected processes or dask"),
+        (("--runner", "cluster"), "known: dask, processes"),
         (("--horizon", "0"), "horizon"),
     ],
 )

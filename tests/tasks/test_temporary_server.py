@@ -20,7 +20,8 @@ from tasks.storage.home import prepare_environment
 prepare_environment()
 from tasks.temporary_server import start_temporary_server
 wait = start_temporary_server()
-wait()
+if wait:
+    wait()
 print(os.environ.get("PREFECT_API_URL", "none"), flush=True)
 if sys.argv[1:] == ["wait"]:
     sys.stdin.read()

@@ -142,7 +142,7 @@ def test_a_skipped_run_is_written_as_json_too(
         return Completed(data=Skipped(skipped="another one is at work"))
 
     monkeypatch.setattr(f"flows.{command}.{command}", skip)
-    monkeypatch.setattr("flows.cli.console.start_temporary_server", lambda: lambda: None)
+    monkeypatch.setattr("flows.cli.console.start_temporary_server", lambda: None)
     path = tmp_path / "run.json"
     monkeypatch.setattr(sys, "argv", ["btc", command, "--source", "sample", "--json", str(path)])
     with pytest.raises(SystemExit) as ended:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from models.config.data import Ingestion
-from models.config.flows import RetrainConfig
+from models.config.flows import RetrainConfig, Workers
 from models.config.judging import Judging, Promotion, Retention, Watch
 from models.config.recipe import DEFAULT_LEVELS, Recipe
 
@@ -49,7 +49,9 @@ def test_a_symbol_is_base_and_quote(symbol):
 
 
 def test_every_field_has_a_description_for_the_form():
-    for model in (RetrainConfig, Recipe, Judging, Ingestion, Promotion, Retention, Watch):
+    for model in (
+        RetrainConfig, Recipe, Judging, Ingestion, Promotion, Watch, Retention, Workers,
+    ):  # fmt: skip
         for name, field in model.model_fields.items():
             nested = name in {
                 "recipe",
@@ -60,6 +62,7 @@ def test_every_field_has_a_description_for_the_form():
                 "promotion",
                 "watch",
                 "retention",
+                "workers",
             }
             assert nested or field.description, name
 
