@@ -14,6 +14,7 @@ from urllib3.util import Retry
 from models.errors import ServiceError
 from tasks.secrets import hide
 from tasks.service.life import is_alive
+from tasks.storage.lock import shares_locks
 
 # The flows whose runs hold a lock in their name, see life.py.
 OURS = ["retrain", "forecast"]
@@ -86,7 +87,8 @@ def answers(url: str) -> bool:
 def find_dead_runs(api: str, *, at_start: bool = False) -> list[dict[str, Any]]:
     """The runs that the server believes to be at work and whose process is gone.
 
-    `at_start`: no worker of ours runs yet, so a run without a lock is dead however young it is.
+    `at_start`: no worker of ours runs yet, so a run without a lock is dead however young it is,
+    unless other machines share the locks, whose workers may just have begun it.
     """
     asked = {
         "flows": {"name": {"any_": OURS}},
@@ -96,7 +98,8 @@ def find_dead_runs(api: str, *, at_start: bool = False) -> list[dict[str, Any]]:
     dead = []
     for run in call(api, "/flow_runs/filter", asked):
         since = dt.datetime.fromisoformat(run["state"]["timestamp"])
-        grace = 0 if at_start else GRACE[run["state"]["type"]]
+        alone = at_start and not shares_locks()
+        grace = 0 if alone else GRACE[run["state"]["type"]]
         # A state of the future is of a clock that was wrong.
         young = 0 <= (now - since).total_seconds() < grace
         if not young and not is_alive(run["id"]):
