@@ -23,8 +23,13 @@ from models.learning.student_t import N_PARAMETERS, negative_log_likelihood, ste
 Weights = list[NDArray[np.float32]]
 OnEpoch = Callable[[int, dict[str, float]], None]
 
+StepKey = tuple[str, int, int]
+
 GRADIENT_NORM = 1.0
 EPSILON = 1e-7
+KEPT_STEPS = 4
+_idle: dict[StepKey, _Step] = {}
+"""Steps that are traced and not in use."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,9 @@ def fit_on_chunks(
             best, best_weights, waited = history["val_loss"][-1], batch.weights(), 0
         if waited == training.patience:
             break
-    return (best_weights if np.isfinite(best) else batch.weights()), history
+    weights = best_weights if np.isfinite(best) else batch.weights()
+    batch.end()
+    return weights, history
 
 
 def initial_weights(recipe: Recipe, n_features: int, seed: int) -> Weights:
@@ -124,11 +131,7 @@ def run_members(
 
 
 class _Batch:
-    """Weights, optimiser and data of all members; `update` is one step of Adam for all.
-
-    The optimiser is Keras' own, whose step is one for each number and so knows no members; only the
-    clipping is by member, and done here.
-    """
+    """Data of all members, and the step that trains them, which is traced once for many fits."""
 
     def __init__(self, recipe: Recipe, folds: Sequence[ChunkData]) -> None:
         self.recipe = recipe
@@ -136,12 +139,6 @@ class _Batch:
         self.folds = folds
         n_features = folds[0].features.shape[1]
         seeds = [recipe.seed + member for member in range(recipe.members)]
-        first = [initial_weights(recipe, n_features, seed) for _ in folds for seed in seeds]
-        self.variables = [tf.Variable(np.stack(arrays)) for arrays in zip(*first, strict=True)]
-        n_updates = self.training.epochs * self.training.updates_per_epoch
-        rate = keras.optimizers.schedules.CosineDecay(self.training.learning_rate, n_updates)
-        self.optimizer = keras.optimizers.Adam(rate)
-        self.optimizer.build(self.variables)
         offsets = np.cumsum([0, *(len(fold.features) for fold in folds)])
         features = np.concatenate([fold.features for fold in folds])
         # No chunk reaches a row without features or targets.
@@ -154,11 +151,12 @@ class _Batch:
             raise ValueError(
                 f"expected more than {recipe.lookback} days to train on, received {self.days}"
             )
-        self.step_weights = step_weights(recipe.horizon)
         self.starts = self._draw_starts(seeds, offsets)
         self.dropouts = [np.random.default_rng((seed, 1)) for _ in folds for seed in seeds]
-        self._step = tf.function(self._update)
-        self._validate = tf.function(self._losses)
+        self.step = _take_step(recipe, len(folds), n_features, self.days)
+        self.step.begin(
+            [initial_weights(recipe, n_features, seed) for _ in folds for seed in seeds]
+        )
 
     def _draw_starts(self, seeds: list[int], offsets: NDArray[np.intp]) -> NDArray[np.int32]:
         """First rows of all chunks: (n_updates, members, chunks_per_update)."""
@@ -178,12 +176,73 @@ class _Batch:
         keep = 1 - self.recipe.dropout
         # (members, chunks_per_update, units)
         masks = np.stack([rng.random(shape) < keep for rng in self.dropouts]) / keep
-        loss = self._step(tf.constant(self.starts[number]), tf.constant(masks, tf.float32))
-        return float(loss)
+        masks = tf.constant(masks, tf.float32)
+        return float(self.step.update(self._data(), tf.constant(self.starts[number]), masks))
 
-    def _update(self, starts: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
+    def validate(self, origins: range) -> float:
+        """Mean loss of the first fold's members over `origins`, taken as one stretch."""
+        first = origins.start - self.recipe.lookback + 1
+        members = self.recipe.members
+        return float(self.step.validate(self._data(), members, first, origins.stop - first))
+
+    def _data(self) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.features, self.targets
+
+    def weights(self) -> list[list[Weights]]:
+        """Weights by fold and member, in Keras' layout."""
+        arrays = [variable.numpy() for variable in self.step.variables]
+        members = [[array[i] for array in arrays] for i in range(len(arrays[0]))]
+        n = self.recipe.members
+        return [members[i * n : (i + 1) * n] for i in range(len(self.folds))]
+
+    def end(self) -> None:
+        """Leave the step to the next fit of the same shape."""
+        _give_back(self.step)
+
+
+class _Step:
+    """Weights and optimiser of all members; `update` is one step of Adam for all.
+
+    TensorFlow traces it at its first call, for a second: the data are arguments, so that fits of
+    other candles use the same trace. The optimiser is Keras' own, whose step is one for each number
+    and so knows no members; only the clipping is by member, and done here.
+    """
+
+    def __init__(self, recipe: Recipe, key: StepKey, n_features: int) -> None:
+        self.recipe, self.key = recipe, key
+        _, n_folds, days = key
+        training = _chunks(recipe)
+        self.step_weights = step_weights(recipe.horizon)
+        shapes = [array.shape for array in initial_weights(recipe, n_features, 0)]
+        n = n_folds * recipe.members
+        self.variables = [tf.Variable(tf.zeros([n, *shape])) for shape in shapes]
+        rate = keras.optimizers.schedules.CosineDecay(
+            training.learning_rate, training.epochs * training.updates_per_epoch
+        )
+        self.optimizer = keras.optimizers.Adam(rate)
+        self.optimizer.build(self.variables)
+        self.days = days
+        self.data = (
+            tf.TensorSpec([None, n_features], tf.float32),
+            tf.TensorSpec([None, recipe.horizon], tf.float32),
+        )
+        starts = tf.TensorSpec([n, training.chunks_per_update], tf.int32)
+        masks = tf.TensorSpec([n, training.chunks_per_update, recipe.units], tf.float32)
+        self.update = tf.function(self._update, input_signature=[self.data, starts, masks])
+        self.validations: dict[int, Callable[..., tf.Tensor]] = {}
+
+    def begin(self, members: Sequence[Weights]) -> None:
+        """Put the first weights in place, and forget what an earlier fit left."""
+        for variable, arrays in zip(self.variables, zip(*members, strict=True), strict=True):
+            variable.assign(np.stack(arrays))
+        for state in self.optimizer.variables:
+            state.assign(np.zeros(state.shape, state.dtype))
+
+    def _update(
+        self, data: tuple[tf.Tensor, tf.Tensor], starts: tf.Tensor, masks: tf.Tensor
+    ) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            losses = self._losses(self.variables, starts, self.days, masks)
+            losses = self._losses(data, self.variables, starts, self.days, masks)
             total = tf.reduce_sum(losses)
         gradients = tape.gradient(total, self.variables)
         # Each member is clipped by its own norm: members must not know of each other.
@@ -194,17 +253,38 @@ class _Batch:
         self.optimizer.apply(clipped, self.variables)
         return tf.reduce_mean(losses)
 
+    def validate(
+        self, data: tuple[tf.Tensor, tf.Tensor], members: int, first: int, days: int
+    ) -> tf.Tensor:
+        """Mean loss of the first `members` over the stretch of `days` days from row `first`."""
+        if days not in self.validations:
+            ones = tf.ones([members, 1, self.recipe.units])
+
+            def losses(data: tuple[tf.Tensor, tf.Tensor], starts: tf.Tensor) -> tf.Tensor:
+                own = [variable[:members] for variable in self.variables]
+                return tf.reduce_mean(self._losses(data, own, starts, days, ones))
+
+            signature = [self.data, tf.TensorSpec([members, 1], tf.int32)]
+            self.validations[days] = tf.function(losses, input_signature=signature)
+        return self.validations[days](data, tf.fill([members, 1], first))
+
     def _losses(
-        self, variables: Sequence[tf.Variable], starts: tf.Tensor, days: int, masks: tf.Tensor
+        self,
+        data: tuple[tf.Tensor, tf.Tensor],
+        variables: Sequence[tf.Variable],
+        starts: tf.Tensor,
+        days: int,
+        masks: tf.Tensor,
     ) -> tf.Tensor:
         """Mean negative log likelihood of each member, (members,), over all but the burn-in.
 
         `starts` (members, n): first rows of stretches of `days` days; `masks` (members, n, units)
         multiply the last states: variational dropout, one mask for a whole stretch.
         """
+        features, targets = data
         cell, horizon = CELLS[self.recipe.cell], self.recipe.horizon
         rows = starts[..., None] + tf.range(days)  # (members, n, days)
-        states = tf.gather(self.features, rows)  # (members, n, days, n_features)
+        states = tf.gather(features, rows)  # (members, n, days, n_features)
         for depth in range(self.recipe.layers):
             # (members, n, days, units)
             states = run_layer(cell, states, variables[3 * depth : 3 * depth + 3])
@@ -215,29 +295,26 @@ class _Batch:
         members, n, days, units = states.shape
         flat = tf.matmul(tf.reshape(states, [members, n * days, units]), kernel) + bias[:, None]
         outputs = tf.reshape(flat, [members, n, days, horizon, N_PARAMETERS])
-        targets = tf.gather(self.targets, rows[:, :, burn_in:])  # (members, n, days, horizon)
-        losses = negative_log_likelihood(targets, outputs)  # (members, n, days, horizon)
+        wanted = tf.gather(targets, rows[:, :, burn_in:])  # (members, n, days, horizon)
+        losses = negative_log_likelihood(wanted, outputs)  # (members, n, days, horizon)
         by_step = tf.reduce_mean(losses, axis=[1, 2])  # (members, horizon)
         return tf.reduce_sum(by_step * self.step_weights, axis=-1)
 
-    def validate(self, origins: range) -> float:
-        """Mean loss of the first fold's members over `origins`, taken as one stretch."""
-        first = origins.start - self.recipe.lookback + 1
-        members = self.recipe.members
-        losses = self._validate(
-            [variable[:members] for variable in self.variables],
-            tf.fill([members, 1], first),
-            origins.stop - first,
-            tf.ones([members, 1, self.recipe.units]),
-        )
-        return float(tf.reduce_mean(losses))
 
-    def weights(self) -> list[list[Weights]]:
-        """Weights by fold and member, in Keras' layout."""
-        arrays = [variable.numpy() for variable in self.variables]
-        members = [[array[i] for array in arrays] for i in range(len(arrays[0]))]
-        n = self.recipe.members
-        return [members[i * n : (i + 1) * n] for i in range(len(self.folds))]
+def _take_step(recipe: Recipe, n_folds: int, n_features: int, days: int) -> _Step:
+    """The step of an earlier fit of the same recipe and shapes, else a new one.
+
+    Taken out while it is in use: another thread that fits at the same time makes one of its own.
+    """
+    shape = recipe.model_copy(update={"seed": 0})
+    key = (f"{shape.digest()} {n_features}", n_folds, days)
+    return _idle.pop(key, None) or _Step(recipe, key, n_features)
+
+
+def _give_back(step: _Step) -> None:
+    while len(_idle) >= KEPT_STEPS:
+        _idle.pop(next(iter(_idle)), None)
+    _idle[step.key] = step
 
 
 def _chunks(recipe: Recipe) -> Chunks:
