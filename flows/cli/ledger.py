@@ -113,12 +113,12 @@ def choose_symbols(asked: RetrainConfig) -> tuple[RetrainConfig, str]:
     from tasks.service.facts import is_registry_there
 
     if not is_registry_there():
-        return asked, ""
+        return asked.for_symbol(asked.symbol), ""
     from tasks.storage.ledger import known_symbols
 
     known = known_symbols()
     if len(known) < 2:
-        return asked, ""
+        return asked.for_symbol(asked.symbol), ""
     if is_exchange(source) or source == "auto" or "{base}" in source:
         told = f"Every symbol that was forecast before ({len(known)}); --symbols names others."
         return asked.model_copy(update={"symbols": tuple(known)}), told

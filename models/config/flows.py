@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -73,6 +73,16 @@ class RetrainConfig(Fitting):
     retention: Retention = Retention()
     workers: Workers = Workers()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _source_of_the_one_symbol(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("symbols") or "source" not in data:
+            return data
+        symbol = data.get("symbol")
+        if not isinstance(symbol, str):
+            return data
+        return data | {"source": _source_of(data["source"], symbol)}
+
     @field_validator("symbols")
     @classmethod
     def _symbols_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -87,10 +97,16 @@ class RetrainConfig(Fitting):
 
     def for_symbol(self, symbol: str) -> Self:
         """The same for one symbol; {base} and {quote} in the source become its parts."""
-        base, _, quote = symbol.partition("/")
-        source = self.source.replace("{base}", base).replace("{quote}", quote.partition(":")[0])
-        alone = {"symbols": (), "workers": Workers()}
-        return self.model_copy(update={"symbol": symbol, "source": source, **alone})
+        source = _source_of(self.source, symbol)
+        return self.model_copy(update={"symbol": symbol, "symbols": (), "source": source})
+
+
+def _source_of(source: Any, symbol: str) -> Any:
+    """A source in which {base} and {quote} are those of a symbol; what is no text as it is."""
+    base, _, quote = symbol.partition("/")
+    if not isinstance(source, str):
+        return source
+    return source.replace("{base}", base).replace("{quote}", quote.partition(":")[0])
 
 
 class Search(Frozen):

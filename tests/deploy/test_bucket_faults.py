@@ -75,7 +75,9 @@ class _Passing(BaseHTTPRequestHandler):
     def spoil(self) -> None:
         if self.server.fault in ANSWERS:
             status, code = ANSWERS[self.server.fault]
-            self.answer(status, f"<Error><Code>{code}</Code></Error>".encode(), {})
+            self.answer(
+                status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode(), {}
+            )
             return
         linger = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -24,6 +24,14 @@ def test_configuration_is_frozen_and_hashed_by_content():
     assert len(config.digest()) == 12
 
 
+def test_a_source_names_the_file_of_its_symbol_or_of_each():
+    asked = {"source": "csv:{base}-{quote}.csv", "symbol": "ETH/USDT:USDT"}
+    assert RetrainConfig.model_validate(asked).source == "csv:ETH-USDT.csv"
+    several = RetrainConfig(source=asked["source"], symbols=("BTC/USD", "XRP/USD"))
+    assert several.source == asked["source"]
+    assert several.for_symbol("XRP/USD").source == "csv:XRP-USD.csv"
+
+
 @pytest.mark.parametrize("model", [RetrainConfig, Recipe, Judging])
 def test_unknown_keys_are_refused(model):
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
