@@ -21,12 +21,13 @@ from models.records import SnapshotRecord, Trained, VersionRecord
 from models.reporting.runs import describe_model, loss_metrics, retrain_metrics
 from models.scoring.holdout import Evaluation
 from tasks.registry.aliases import find_champion
+from tasks.registry.artifacts import ArtifactFolder
 from tasks.registry.connection import connect
 from tasks.registry.model_files import digest_model, fetch_files
 from tasks.registry.runs import log_points
 from tasks.registry.versions import HOLDOUT, SERVING, find_by_key, retrain_key
 from tasks.stage import stage
-from tasks.storage.files import read_frame
+from tasks.storage.files import read_frame, share_equal
 from tasks.storage.snapshots import read_candles
 
 # What models/ imports when it serves.
@@ -113,7 +114,19 @@ def _log_model(run_id: str, config: RetrainConfig, trained: Trained) -> tuple[st
             input_example=example.assign(open_time=example["open_time"].dt.tz_localize(None)),
             pip_requirements=[f"{package}=={version(package)}" for package in SERVING_PACKAGES],
         )
+    _share_code(str(info.model_id))
     return str(info.model_uri), str(info.model_id)
+
+
+def _share_code(model_id: str) -> None:
+    """Keep the code of this model once on the disk with that of the one before it."""
+    folder = ArtifactFolder(str(MlflowClient().get_logged_model(model_id).artifact_location)).folder
+    if folder is None:
+        return
+    others = [path for path in folder.parents[1].glob("m-*/artifacts/code") if path.is_dir()]
+    others = [path for path in others if path != folder / "code"]
+    if others:
+        share_equal(folder / "code", max(others, key=lambda path: path.stat().st_mtime))
 
 
 def _register_version(

@@ -22,10 +22,11 @@ from models.reporting.summaries import (
     make_summary,
 )
 from models.scoring.holdout import Evaluation
+from tasks.registry.artifacts import ArtifactFolder
 from tasks.registry.connection import connect
 from tasks.stage import stage
 from tasks.storage.archive import keep
-from tasks.storage.files import read_frame, whole_folder
+from tasks.storage.files import read_frame, share_equal, whole_folder
 from tasks.storage.home import home
 from tasks.storage.ledger import read_last_look
 from tasks.storage.pages import page_path
@@ -53,7 +54,10 @@ def report(
         _write_report(temporary, summary, charts, evaluated.predictions_path)
     keep(folder, f"reports/{folder.name}")
     create_table_artifact(metrics_table(summary), key=f"{version.registered_model}-metrics")
-    connect().log_artifacts(version.run_id, str(folder))
+    client = connect()
+    client.log_artifacts(version.run_id, str(folder))
+    if copied := ArtifactFolder(str(client.get_run(version.run_id).info.artifact_uri)).folder:
+        share_equal(copied, folder)
     return ReportRecord(folder=folder, summary=summary)
 
 

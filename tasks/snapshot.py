@@ -29,7 +29,7 @@ def snapshot(candles: CandlesRecord, checked: CheckedRecord, symbol: str) -> Sna
         as_of=frame["open_time"].iloc[-1].date(),
     )
     manifest = record.folder / "manifest.json"
-    if manifest.exists() and is_intact(record):
+    if manifest.exists() and record.candles_path.exists() and is_intact(record):
         manifest.touch()  # Cleaning goes by when it was last asked for.
     else:
         write_frame(frame, record.candles_path)

@@ -69,6 +69,28 @@ def check_candles(
     return CheckedCandles(frame, tuple(findings), tuple(repairs + filled))
 
 
+def find_changes(candles: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame | None:
+    """The rows of candles that `base` lacks or has otherwise.
+
+    None where `base` has other columns, or days that the candles lack.
+    """
+    days = candles["open_time"]
+    if list(candles.columns) != list(base.columns) or not base["open_time"].isin(days).all():
+        return None
+    ours = candles.set_index("open_time")
+    theirs = base.set_index("open_time").reindex(days)
+    same = ours.eq(theirs) | (
+        ours.isna() & theirs.isna() & days.isin(base["open_time"]).to_numpy()[:, None]
+    )
+    return candles[~same.all(axis=1).to_numpy()].reset_index(drop=True)
+
+
+def apply_changes(changes: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    """The candles that differ from `base` by the changes; see `find_changes`."""
+    kept = base[~base["open_time"].isin(changes["open_time"])]
+    return pd.concat([kept, changes]).sort_values("open_time", ignore_index=True)
+
+
 def digest_candles(candles: pd.DataFrame) -> str:
     """Hash the content of candles: SHA-256, 64 hex digits, whatever the order of rows and columns.
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from mlflow.entities import FileInfo
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 
 @dataclass(frozen=True)
-class Artifacts:
+class ArtifactFolder:
     """The artifacts below an address; `path` in the methods is relative to it, empty for all."""
 
     address: str
@@ -28,6 +30,12 @@ class Artifacts:
         """Delete a file or folder; one that is gone already is no error."""
         repository: Any = get_artifact_repository(self.address)
         repository.delete_artifacts(path or None)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder on this machine, None where they are elsewhere."""
+        place = urlsplit(self.address)
+        return Path(unquote(place.path)) if place.scheme in ("", "file") else None
 
     def _walk(self, path: str) -> Iterator[FileInfo]:
         for found in self.find(path):

@@ -17,14 +17,15 @@ from mlflow.exceptions import MlflowException
 from models.config.judging import Retention
 from models.decisions.retention import StoredVersion, select_champions, select_old
 from models.naming import model_name
+from models.records import SnapshotRecord
 from tasks.registry.aliases import find_aliases, find_champion, read_history
-from tasks.registry.artifacts import Artifacts
+from tasks.registry.artifacts import ArtifactFolder
 from tasks.registry.connection import connect
 from tasks.registry.versions import find_versions
 from tasks.secrets import hide
 from tasks.storage.home import home
 from tasks.storage.ledger import read_named
-from tasks.storage.snapshots import read_manifests
+from tasks.storage.snapshots import find_base, read_manifests, shrink
 
 # Of a report, what can be drawn again from what is kept; recalling a retrain needs the summary.
 PICTURES = ("plots", "report.html", "predictions.parquet")
@@ -84,7 +85,8 @@ def find_rubbish(symbol: str, retention: Retention, today: dt.date) -> list[Item
         for number, one in model.stored.items():
             named |= {one.snapshot_sha256} if number not in model.old else set()
             compared |= {one.snapshot_sha256} if number in model.champions else set()
-    return [*found, *_snapshots(symbol, named, last), *_scores(symbol, compared, last), *_old(last)]
+    found += _snapshots(symbol, named, last)
+    return [*found, *_scores(symbol, compared, last), *_old(last)]
 
 
 def _look(
@@ -136,7 +138,7 @@ def _run_pictures(model: Model) -> Iterator[Item]:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 continue  # Somebody has deleted the run for good.
             raise
-        artifacts = Artifacts(str(run.info.artifact_uri))
+        artifacts = ArtifactFolder(str(run.info.artifact_uri))
         parts = [file for file in artifacts.find() if file.path in PICTURES]
         parts += [file for file in artifacts.find(PAGES) if file.path.endswith(".html")]
         n_bytes = sum(
@@ -153,7 +155,7 @@ def _run_pictures(model: Model) -> Iterator[Item]:
 
 
 def _delete_pictures(
-    client: MlflowClient, version: ModelVersion, artifacts: Artifacts, paths: list[str]
+    client: MlflowClient, version: ModelVersion, artifacts: ArtifactFolder, paths: list[str]
 ) -> None:
     for path in paths:
         artifacts.delete(path)
@@ -170,7 +172,7 @@ def _versions(model: Model) -> Iterator[Item]:
         yield Item(
             f"version {number}, which never forecast",
             hide(address),
-            Artifacts(address).count_bytes() if address else 0,
+            ArtifactFolder(address).count_bytes() if address else 0,
             partial(_delete_version, model.client, version, identity, address),
         )
 
@@ -192,7 +194,7 @@ def _delete_version(
 
 
 def _delete_model(client: MlflowClient, identity: str, address: str) -> None:
-    Artifacts(address).delete()
+    ArtifactFolder(address).delete()
     if _model_address(client, identity):
         client.delete_logged_model(identity)
 
@@ -218,7 +220,7 @@ def _orphans(model: Model) -> Iterator[Item]:
     if experiment is None:
         return
     named = {_logged_model(version) for version in model.versions.values()}
-    root = Artifacts(f"{experiment.artifact_location}/models")
+    root = ArtifactFolder(f"{experiment.artifact_location}/models")
     for folder in root.find():
         identity = folder.path
         if identity.startswith("m-") and identity not in named and _is_orphan(model, identity):
@@ -226,7 +228,7 @@ def _orphans(model: Model) -> Iterator[Item]:
             yield Item(
                 "a model without a version",
                 hide(address),
-                Artifacts(address).count_bytes(),
+                ArtifactFolder(address).count_bytes(),
                 partial(_delete_model, model.client, identity, address),
             )
 
@@ -246,15 +248,39 @@ def _is_orphan(model: Model, identity: str) -> bool:
 
 
 def _snapshots(symbol: str, named: set[str], last: dt.date) -> Iterator[Item]:
-    """Snapshots that nothing names, of an old day, and that nothing has asked for lately."""
+    """Snapshots of old days that nothing has asked for lately: the unnamed go, others get smaller.
+
+    The first one of each year stays whole, and the others of the year as their changes from it.
+    """
     folders = [path.parent for path in (home() / "snapshots").glob("*/manifest.json")]
-    unnamed = [folder for folder in folders if folder.name not in named]
-    for folder, record in read_manifests(unnamed):
+    bases = {find_base(folder) for folder in folders}
+    # Those that are small already need no look.
+    looked_at = [
+        folder
+        for folder in folders
+        if (folder.name not in named and folder.name not in bases)
+        or (folder / "candles.parquet").exists()
+    ]
+    whole: dict[tuple[object, ...], SnapshotRecord] = {}
+    records = [(folder, record) for folder, record in read_manifests(looked_at) if record]
+    for folder, record in sorted(records, key=lambda pair: (pair[1].as_of, pair[1].sha256)):
         # A damaged manifest is told by `btc doctor`; what names another symbol's was not looked at.
-        if record is None or record.symbol != symbol:
+        if record.symbol != symbol or record.as_of >= last:
             continue
-        if record.as_of < last and _changed(folder / "manifest.json") < last:
+        if _changed(folder / "manifest.json") >= last:
+            continue
+        if folder.name not in named | bases:
             yield _on_disk(f"snapshot of {record.as_of}", folder)
+            continue
+        alike = (record.synthetic, record.source, record.first_day, record.as_of.year)
+        first = whole.setdefault(alike, record)
+        if first is not record and folder.name not in bases:
+            yield Item(
+                f"snapshot of {record.as_of}, which becomes its changes from that of {first.as_of}",
+                str(record.candles_path),
+                record.candles_path.stat().st_size,
+                partial(shrink, record, first),
+            )
 
 
 def _scores(symbol: str, compared: set[str], last: dt.date) -> Iterator[Item]:

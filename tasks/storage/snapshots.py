@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from models.config.flows import RetrainConfig
-from models.data.candles import digest_candles
+from models.data.candles import apply_changes, digest_candles, find_changes
 from models.errors import InputError, SourceError
 from models.naming import model_name
 from models.records import SnapshotRecord
 from tasks.storage.archive import list_kept, recover
-from tasks.storage.files import read_frame
+from tasks.storage.files import read_frame, write_frame
 from tasks.storage.home import home
 
 
@@ -52,7 +52,7 @@ def read_candles(record: SnapshotRecord) -> pd.DataFrame:
     """The candles of a snapshot, whose hash is verified; raises InputError where they changed."""
     again = "remove its folder, and `btc retrain` makes it again"
     try:
-        candles = read_frame(record.candles_path)
+        candles = _read(record.folder)
         found = digest_candles(candles)
     except (OSError, ValueError) as error:
         raise InputError(f"snapshot {record.folder} cannot be read ({error}): {again}") from error
@@ -62,6 +62,37 @@ def read_candles(record: SnapshotRecord) -> pd.DataFrame:
             f"{record.sha256[:12]}): {again}"
         )
     return candles
+
+
+def _read(folder: Path) -> pd.DataFrame:
+    path = folder / "candles.parquet"
+    if not path.exists() and (base := find_base(folder)):
+        return apply_changes(read_frame(_changes_path(folder, base)), _read(folder.parent / base))
+    return read_frame(path)
+
+
+def find_base(folder: Path) -> str:
+    """The snapshot, by hash, from which one differs little that is kept as changes; else empty."""
+    found = next(folder.glob(_changes_path(folder, "*").name), None)
+    return "" if found is None else found.stem.partition("-")[2]
+
+
+def shrink(record: SnapshotRecord, base: SnapshotRecord) -> None:
+    """Keep a snapshot as its changes from a whole one.
+
+    It stays as it is where more than half of its rows differ, or it would not be the same.
+    """
+    candles, before = read_candles(record), read_candles(base)
+    changes = find_changes(candles, before)
+    if changes is None or 2 * len(changes) > len(candles):
+        return
+    if digest_candles(apply_changes(changes, before)) == record.sha256:
+        write_frame(changes, _changes_path(record.folder, base.sha256))
+        record.candles_path.unlink()
+
+
+def _changes_path(folder: Path, base: str) -> Path:
+    return folder / f"changes-{base}.parquet"
 
 
 def is_intact(record: SnapshotRecord) -> bool:
@@ -80,13 +111,15 @@ def find_newest_snapshot(
     _recover_newest(config.symbol, as_of)
     known = [
         record
-        for record, intact in list_snapshots()
-        if intact and record.symbol == config.symbol
+        for _, record in read_manifests()
+        if record and record.symbol == config.symbol
         if record.as_of <= as_of and not record.synthetic
     ]
-    if not known:
+    newest_first = sorted(known, key=lambda record: (record.as_of, record.sha256), reverse=True)
+    found = next(filter(is_intact, newest_first), None)
+    if found is None:
         raise trouble
-    return known[-1]
+    return found
 
 
 def find_newest_candle(symbol: str) -> dt.date | None:

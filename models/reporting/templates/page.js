@@ -1,24 +1,25 @@
 // Shows the numbers under the pointer, or at the arrow keys, below each chart. Nothing else.
 for (const svg of document.querySelectorAll("svg[data-readouts]")) {
-  const points = JSON.parse(svg.dataset.readouts);
-  if (!points.length) continue;
-  const output = svg.closest("figure").querySelector(".readout");
+  const xs = JSON.parse(svg.dataset.readouts);
+  if (!xs.length) continue;
+  const figure = svg.closest("figure");
+  const texts = JSON.parse(figure.dataset.texts);
+  const output = figure.querySelector(".readout");
   const pointer = document.createElementNS("http://www.w3.org/2000/svg", "path");
   pointer.setAttribute("class", "pointer");
-  let at = points.length - 1;
+  let at = xs.length - 1;
   const show = (index) => {
-    at = Math.max(0, Math.min(points.length - 1, index));
-    const [x, text] = points[at];
-    pointer.setAttribute("d", `M${x} ${svg.dataset.top}V${svg.dataset.bottom}`);
+    at = Math.max(0, Math.min(xs.length - 1, index));
+    pointer.setAttribute("d", `M${xs[at]} ${svg.dataset.top}V${svg.dataset.bottom}`);
     svg.append(pointer);
-    output.textContent = text;
+    output.textContent = texts[at];
   };
   const hide = () => { pointer.remove(); output.textContent = ""; };
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
     const x = (event.clientX - box.left) * svg.viewBox.baseVal.width / box.width;
     let best = 0;
-    points.forEach((point, index) => { if (Math.abs(point[0] - x) < Math.abs(points[best][0] - x)) best = index; });
+    xs.forEach((other, index) => { if (Math.abs(other - x) < Math.abs(xs[best] - x)) best = index; });
     show(best);
   });
   svg.addEventListener("pointerleave", hide);

@@ -21,6 +21,7 @@ from tasks.registry.versions import find_versions
 from tasks.service.clean import clean_alone, delete
 from tasks.service.rubbish import Item, find_rubbish
 from tasks.storage.lock import hold
+from tasks.storage.snapshots import list_snapshots
 from tests.flows import states
 from tests.flows.states import btc
 from tests.simulation.days import NAME
@@ -83,7 +84,7 @@ def test_what_the_champion_names_stays_whole_and_older_pictures_go(five_days: Pa
     grow_old(five_days)
     before = {path for path in five_days.rglob("*") if path.is_file()}
     assert "0 items" in btc("clean", "--dry-run")
-    assert "0 items" in btc("clean", "--dry-run", "--keep-days", "1")  # One was champion before.
+    assert "pictures" not in btc("clean", "--dry-run", "--keep-days", "1")  # One was champion.
     listed = btc("clean", "--dry-run", "--keep-days", "1", "--keep-champions", "0")
     assert "pictures of 2026-10-01-btc-usd-v1" in listed and "-v2" not in listed
     assert before <= {path for path in five_days.rglob("*") if path.is_file()}
@@ -91,8 +92,9 @@ def test_what_the_champion_names_stays_whole_and_older_pictures_go(five_days: Pa
     gone = {path for path in before if not path.exists()}
     parts = {"plots", "predictions.parquet", "pages"}
     assert {part for path in gone for part in path.parts} >= parts
-    # The scores of its holdout are compared with by its successor alone.
-    assert all((parts | {"holdouts"}) & set(path.parts) for path in gone)
+    # Scores of a holdout are compared with by its successor alone; snapshots are still readable.
+    assert all((parts | {"holdouts", "snapshots"}) & set(path.parts) for path in gone)
+    assert all(intact for _, intact in list_snapshots())
     assert next(five_days.glob("reports/*-v1/summary.json")).exists()
     assert next(five_days.glob("reports/*-v2/predictions.parquet")).exists()
     assert next(five_days.glob(f"reports/{NAME}/2026-10-01.html")).exists()
@@ -116,7 +118,7 @@ def test_a_version_that_nothing_names_goes_and_a_cut_off_deletion_is_finished(
         raise OSError("cut off")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.registry.artifacts.Artifacts.delete", fail)
+        patch.setattr("tasks.registry.artifacts.ArtifactFolder.delete", fail)
         with pytest.raises(OSError, match="cut off"):
             delete([version])
     assert numbers(client) == known  # The registry first.
@@ -150,6 +152,17 @@ def test_the_daily_retrain_cleans_by_its_configuration_and_failing_to_spoils_not
     assert done["done_before"] and done["cleaned"]["failed"] is None
     assert done["cleaned"]["items"] > 0 and done["cleaned"]["bytes"] > 10_000
     assert not plots.exists()
+
+
+@pytest.mark.server
+def test_a_file_that_is_kept_twice_takes_the_disk_once(prefect_api: str, shared_root: Path) -> None:
+    made = states.share("five-days", states.make_five_days, prefect_api, shared_root)
+    runs = made / "mlartifacts" / NAME
+    for name in ("predictions.parquet", "plots/loss.svg", "summary.json"):
+        [report] = made.glob(f"reports/*-v1/{name}")
+        assert any(report.samefile(path) for path in runs.glob(f"*/artifacts/{name}")), name
+    first, second = sorted(runs.glob("models/*/artifacts/code/models/pyfunc.py"))
+    assert first.samefile(second)
 
 
 def test_cleaning_by_hand_waits_for_no_retrain(own_home: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from models.config.judging import Retention
-from tasks.registry.artifacts import Artifacts
+from tasks.registry.artifacts import ArtifactFolder
 from tasks.registry.connection import connect
 from tasks.registry.versions import find_versions
 from tasks.service.clean import clean_alone, delete
@@ -97,7 +97,7 @@ def test_what_lies_in_a_bucket_goes_through_mlflow(
             raise OSError("cut off")
 
         with monkeypatch.context() as patch, pytest.raises(OSError, match="cut off"):
-            patch.setattr(Artifacts, "delete", fail)
+            patch.setattr(ArtifactFolder, "delete", fail)
             delete([item for item in found if "version 1, which" in item.what])
         clean_alone("BTC/USD", STRICT, LATER)
         assert [str(version.version) for version in find_versions(client, NAME)] == ["3"]

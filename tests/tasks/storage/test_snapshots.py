@@ -6,10 +6,23 @@ import datetime as dt
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from models.data.candles import digest_candles
+from models.data.sample import make_sample
+from models.records import SnapshotRecord
 from tasks.service.doctor import examine
-from tasks.storage.snapshots import find_newest_candle, find_unreadable, list_snapshots
+from tasks.storage.files import write_frame
+from tasks.storage.snapshots import (
+    find_base,
+    find_newest_candle,
+    find_unreadable,
+    is_intact,
+    list_snapshots,
+    read_candles,
+    shrink,
+)
 
 MANIFEST = {
     "sha256": "a" * 64, "symbol": "BTC/USD", "source": "csv:x.csv", "synthetic": False,
@@ -43,3 +56,30 @@ def test_a_damaged_manifest_stops_nobody_and_doctor_tells_it(
     assert [found.what for found in told] == [
         "the manifest of snapshot bbbbbbbbbbbb cannot be read"
     ]
+
+
+def store(home: Path, candles: pd.DataFrame) -> SnapshotRecord:
+    facts = MANIFEST | {"sha256": digest_candles(candles), "n_rows": len(candles)}
+    folder = write_manifest(home, str(facts["sha256"]), json.dumps(facts).encode())
+    record = SnapshotRecord.model_validate(facts | {"folder": folder})
+    write_frame(candles, record.candles_path)
+    return record
+
+
+def test_a_snapshot_kept_as_changes_reads_the_same_and_damage_shows(own_home: Path) -> None:
+    candles = make_sample(dt.date(2026, 1, 10), n_days=800)
+    revised = candles.assign(volume=candles["volume"].where(candles.index != 700, 1.0))
+    first, second, third = (store(own_home, frame) for frame in (candles[:-2], candles, revised))
+    size = second.candles_path.stat().st_size
+    for record in (second, third):
+        shrink(record, first)
+        assert find_base(record.folder) == first.sha256
+        assert not record.candles_path.exists() and is_intact(record)
+    assert sum(path.stat().st_size for path in second.folder.iterdir()) < size / 3
+    pd.testing.assert_frame_equal(read_candles(third), revised)
+    # One that lacks days of the first stays as it is.
+    other = store(own_home, candles[100:])
+    shrink(other, first)
+    assert other.candles_path.exists()
+    first.candles_path.write_bytes(b"damaged")
+    assert not is_intact(second)
