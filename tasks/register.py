@@ -24,7 +24,7 @@ from tasks.registry.aliases import find_champion
 from tasks.registry.artifacts import ArtifactFolder
 from tasks.registry.connection import connect
 from tasks.registry.model_files import digest_model, fetch_files
-from tasks.registry.runs import log_points
+from tasks.registry.runs import delete_half_models, log_points
 from tasks.registry.versions import HOLDOUT, SERVING, find_by_key, retrain_key
 from tasks.stage import stage
 from tasks.storage.files import read_frame, share_equal
@@ -59,10 +59,7 @@ def register(config: RetrainConfig, trained: Trained, run_id: str) -> VersionRec
     champion = find_champion(client, name)
     client.set_tag(run_id, "verdict", trained.evaluated.verdict)
     client.set_tag(run_id, "parent", "none" if champion is None else str(champion.version))
-    # What a try before this one left half.
-    experiment = client.get_run(run_id).info.experiment_id
-    for half in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
-        client.delete_logged_model(half.model_id)
+    delete_half_models(client, client.get_run(run_id).info.experiment_id, run_id)
     dataset = _log_dataset(run_id, snapshot)
     model_uri, model_id = _log_model(run_id, config, trained)
     points = retrain_metrics(evaluation, read_frame(trained.evaluated.predictions_path))

@@ -30,7 +30,8 @@ SETTINGS = {
 }
 """What Prefect gives the temporary servers that it starts itself."""
 START_SECONDS = 180
-END_SECONDS = 5
+END_SECONDS = 60
+"""For a server that is still making its tables: cut off, they would be half-made for good."""
 _started: list[str] = []
 
 

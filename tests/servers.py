@@ -71,12 +71,12 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def prefect_server(folder: Path) -> Iterator[str]:
-    """A Prefect server with a database of its own; gives its API address."""
+def prefect_server(folder: Path, **more: str) -> Iterator[str]:
+    """A Prefect server with a database of its own and `more` settings; gives its API address."""
     folder.mkdir(parents=True, exist_ok=True)
     port, log = free_port(), folder / "server.log"
     command = [str(BIN / "prefect"), "server", "start", "--port", str(port)]
-    with running(command, env=prefect_environment(folder), cwd=folder, log=log):
+    with running(command, env=prefect_environment(folder) | more, cwd=folder, log=log):
         wait_for(f"http://127.0.0.1:{port}/api/health", log)
         yield f"http://127.0.0.1:{port}/api"
 

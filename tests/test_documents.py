@@ -2,7 +2,8 @@
 
 Of every `btc` line in a block marked `sh` the options, their values and the keys of --set are
 checked as the command itself checks them, without running it. Those that only look are run on a
-state folder. docs/operations.md is run whole, by tests/tasks/service/test_up.py.
+state folder. docs/operations.md is run whole, by tests/tasks/service/test_up.py and
+tests/deploy/test_automations.py.
 """
 
 from __future__ import annotations
@@ -27,7 +28,19 @@ from tests.simulation.days import write_candles
 
 PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").glob("*.md"))]
 # First words of lines in `sh` blocks that are not ours.
-OTHERS = {"make", "dask", "prefect", ".", "export", "docker", "cp", "git", "mlflow"}
+OTHERS = {
+    "make",
+    "dask",
+    "prefect",
+    ".",
+    "export",
+    "docker",
+    "cp",
+    "git",
+    "mlflow",
+    "python",
+    "sed",
+}
 # What changes nothing that is looked at, and ends in a second.
 LOOKS = (
     "btc presets", "btc models", "btc models show 1", "btc models --json", "btc ledger",

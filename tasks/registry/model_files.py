@@ -109,6 +109,11 @@ def check_champion(client: MlflowClient, name: str) -> None:
     )
 
 
+def find_fault(version: ModelVersion) -> str:
+    """What is wrong with a version's files; empty where they are those that were registered."""
+    return _fetch(version)[1]
+
+
 def _fetch(version: ModelVersion) -> tuple[Path | None, str]:
     """The folder with a version's files, if they are those that were registered; else why not."""
     try:

@@ -90,6 +90,12 @@ def _check_version(connection: Connection) -> None:
         )
 
 
+def local_folder(address: str) -> Path | None:
+    """The folder of an address of artifacts; None where only MLflow knows, as in a bucket."""
+    place = urlsplit(address)
+    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
+
+
 def mend_home(folder: Path) -> None:
     """Mend the addresses in the database of a state folder, if it has one, after it has moved."""
     path = folder / "mlflow.db"

@@ -6,20 +6,18 @@ import datetime as dt
 import os
 import shlex
 import shutil
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import psutil
 
 from models.decisions.alarms import LEAST_DISK_BYTES
-from models.errors import InputError, ServiceError
 from models.naming import model_name
 from tasks.service.facts import find_api, look_at_servers
 from tasks.service.runs import crash_dead_runs
+from tasks.service.stores import Finding, examine_stores
 from tasks.storage.home import home, is_open
 from tasks.storage.lock import hold
 from tasks.storage.snapshots import find_newest_candle
@@ -34,25 +32,13 @@ KNOWN_BAD = (
 )
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is not as it should be: what, the command that mends it, and how `--fix` does.
-
-    `fix` is None where mending may lose something, or is somebody's decision.
-    """
-
-    what: str
-    todo: str
-    fix: Callable[[], None] | None = None
-
-
 def examine(symbol: str = "BTC/USD") -> list[Finding]:
     """Everything that is found wrong."""
     checks = (
-        _versions, _machine, _rights, _clock, _databases, _snapshots, _registry, _servers,
-        _runs, _left_over,
+        _versions, _machine, _rights, _clock, _servers, _runs, _left_over,
     )  # fmt: skip
-    return [finding for check in checks for finding in check(symbol)]
+    found = [finding for check in checks for finding in check(symbol)]
+    return [*found, *examine_stores(symbol)]
 
 
 def _versions(_symbol: str) -> Iterator[Finding]:
@@ -104,80 +90,10 @@ def _clock(symbol: str) -> Iterator[Finding]:
             f"the clock says {today} (UTC), and there is a candle of {newest} that has closed",
             "set the clock: timedatectl set-ntp true",
         )
-
-
-def _databases(_symbol: str) -> Iterator[Finding]:
-    for path in sorted([*home().glob("*.db"), *home().glob("prefect/*.db")]):
-        try:
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
-                [said] = database.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.Error as error:
-            said = str(error)
-        if said != "ok":
-            yield Finding(f"{path.name} is damaged ({said})", "btc restore FILE, in a new BTC_HOME")
-
-
-def _snapshots(_symbol: str) -> Iterator[Finding]:
-    from tasks.storage.snapshots import find_unreadable, list_snapshots
-
-    for folder in find_unreadable():
-        yield Finding(
-            f"the manifest of snapshot {folder.name[:12]} cannot be read",
-            f"restore it from a backup, or remove {folder} and retrain",
-        )
-    for record, intact in list_snapshots():
-        if not intact:
-            yield Finding(
-                f"snapshot {record.sha256[:12]} of {record.as_of} is not what was stored",
-                f"restore it from a backup, or remove {record.folder} and retrain",
-            )
-
-
-def _registry(symbol: str) -> Iterator[Finding]:
-    if not (home() / "mlflow.db").exists() and "MLFLOW_TRACKING_URI" not in os.environ:
-        return
-    from tasks.registry.aliases import find_champion, read_history, settle_history
-    from tasks.registry.connection import connect
-
-    name = model_name(symbol, synthetic=False)
-    try:
-        client = connect()
-        champion, history = find_champion(client, name), read_history(name)
-    except (InputError, ServiceError, OSError) as error:
-        yield Finding(f"registry or ledger cannot be read ({error})", "btc models")
-        return
-    if history["state"].eq("begun").any():
-        yield Finding(
-            "a move of the champion was cut off",
-            "btc doctor --fix",
-            lambda: settle_history(client, name),
-        )
-    moves = history[history["state"].eq("done") & ~history["action"].isin(["pin", "unpin"])]
-    last = None if moves.empty else int(moves["to_version"].iloc[-1])
-    if champion is not None and last is not None and int(champion.version) != last:
-        yield Finding(
-            f"@champion is version {champion.version}, and the history's last move is to {last}",
-            f"btc promote {champion.version} --why 'moved outside btc'",
-        )
-    if champion is not None:
-        yield from _champion_files(champion.source, champion.tags.get("model_sha256", ""))
-
-
-def _champion_files(source: str | None, expected: str) -> Iterator[Finding]:
-    from tasks.registry.model_files import digest_model, fetch_files
-
-    try:
-        found = digest_model(fetch_files(str(source)))
-    except ServiceError as error:
-        yield Finding(str(error), "btc doctor, when it answers")
-        return
-    except Exception as error:  # noqa: BLE001, whatever it is, the files cannot be had
-        yield Finding(
-            f"the champion's files cannot be had ({type(error).__name__})", "btc rollback --why …"
-        )
-        return
-    if found != expected:
-        yield Finding("the champion's files are not those registered", "btc rollback --why …")
+    zone = os.environ.get("TZ", "").removeprefix(":")
+    # Other forms than Area/City need no table.
+    if "/" in zone and not Path(zone).is_absolute() and zone not in available_timezones():
+        yield Finding(f"TZ names no time zone ({zone}); times are shown in UTC", "export TZ=UTC")
 
 
 def _servers(_symbol: str) -> Iterator[Finding]:

@@ -19,7 +19,12 @@ from tasks.storage.lock import hold, locked, shares_locks
 
 @contextmanager
 def living(run_id: str) -> Iterator[None]:
-    """Hold the lock of a flow run; it ends with the process, also in a power cut."""
+    """Hold the lock of a flow run; it ends with the process, also in a power cut.
+
+    What killed runs left of theirs is removed.
+    """
+    for other in _path(run_id).parent.glob("*"):
+        is_alive(other.name)
     shared = hold(f"run {run_id}", wait=True) if shares_locks() else nullcontext()
     with locked(_path(run_id), wait=True), shared:
         yield

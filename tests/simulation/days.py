@@ -42,18 +42,36 @@ def write_candles(home: Path, number: int) -> Path:
     return path
 
 
+Kill = str | tuple[str, float]
+
+
 class Days:
-    """Runs days one after the other in processes forked from one runner."""
+    """Runs days one after the other in processes forked from one runner.
 
-    def __init__(self, runner: subprocess.Popen[str], home: Path) -> None:
-        self.runner, self.home = runner, home
+    `train`: with real networks, which otherwise stay untrained. `diary`: a file in which each
+    stage writes its name and when it began, in seconds since the start of the day.
+    """
 
-    def run(self, number: int, kill: str | None = None) -> int:
-        """Run day `number` with the candles up to it; returns the exit status."""
+    def __init__(
+        self,
+        runner: subprocess.Popen[str],
+        home: Path,
+        train: bool = False,
+        diary: Path | None = None,
+    ) -> None:
+        self.runner, self.home, self.train, self.diary = runner, home, train, diary
+
+    def run(self, number: int, kill: Kill | None = None) -> int:
+        """Run day `number` with the candles up to it; returns the exit status.
+
+        `kill`: a point of the runner, or a stage and the seconds after its begin.
+        """
         return self.run_at_once(number, 1, kill)[0]
 
-    def run_at_once(self, number: int, n: int, kill: str | None = None) -> list[int]:
+    def run_at_once(self, number: int, n: int, kill: Kill | None = None) -> list[int]:
         """Run day `number` in `n` processes started together; returns their exit statuses."""
+        if self.diary:
+            self.diary.write_text("")
         csv = write_candles(self.home, number)
         for path in self.home.glob("last-*.json"):
             path.unlink()
@@ -61,7 +79,10 @@ class Days:
         job = {
             "home": str(self.home),
             "day": (FIRST_DAY + dt.timedelta(days=number)).isoformat(),
-            "kill": kill,
+            "kill": kill if isinstance(kill, str) else None,
+            "kill_after": kill if isinstance(kill, tuple) else None,
+            "train": self.train,
+            "diary": self.diary and str(self.diary),
             "at_once": n,
             "config": {
                 "source": f"csv:{csv}",

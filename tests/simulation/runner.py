@@ -2,22 +2,25 @@
 
 The parent imports everything once and forks before TensorFlow runs. It reads a job a line, as JSON,
 and answers with the child's exit status. A job may name a point at which the child kills itself
-with SIGKILL: "after STAGE", or "in STAGE" (a place inside it, see INSIDE). Several children may do
-the same day at once.
+with SIGKILL: "after STAGE", or "in STAGE" (a place inside it, see INSIDE); or a stage and the
+seconds after its begin, also from another thread. Several children may do the same day at once.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import importlib
 import json
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Where each "in" point lies: the function inside the stage that is run, and then no more.
 INSIDE = {
@@ -68,6 +71,8 @@ STAGES = {
     "page": "page",
     "clean": "clean",
 }
+# What comes before the first stage, in the diary of a day.
+START = "start"
 # What a day imports late; once in the parent is cheaper than in every child.
 PRELOADED = (
     "flows.retrain",
@@ -107,9 +112,40 @@ def arm(point: str) -> None:
         module, _, name = INSIDE[point].rpartition(".")
         die_after(importlib.import_module(module), name)
         return
-    name = STAGES[point.removeprefix("after ")]
+    die_after(find_task(point.removeprefix("after ")), "fn")
+
+
+def find_task(stage: str) -> Any:
+    name = STAGES[stage]
     retrain, closing = (importlib.import_module(f"flows.{m}") for m in ("retrain", "closing"))
-    die_after(getattr(retrain, name, None) or getattr(closing, name), "fn")
+    return getattr(retrain, name, None) or getattr(closing, name)
+
+
+def announce_stages(diary: Path, kill_after: tuple[str, float] | None) -> None:
+    """Let each stage write its name, and when it begins, into a file.
+
+    `kill_after`: a stage, or START, and the seconds after its begin at which this process dies.
+    """
+    began = time.monotonic()
+
+    def begin(stage: str) -> None:
+        with diary.open("a") as file:
+            file.write(f"{stage} {time.monotonic() - began}\n")
+        if kill_after and stage == kill_after[0]:
+            threading.Timer(kill_after[1], os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+    def announced(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            begin(stage)
+            return function(*args, **kwargs)
+
+        return run
+
+    begin(START)
+    for stage in STAGES:
+        task = find_task(stage)
+        task.fn = announced(stage, task.fn)
 
 
 def skip_training(before_fit: Callable[[], None]) -> None:
@@ -170,7 +206,10 @@ def run_day(job: dict, place: int) -> None:
         while not all(path.exists() for path in others) and time.monotonic() < deadline:
             time.sleep(0.1)
 
-    skip_training(let_others_end)
+    if job["diary"]:
+        announce_stages(Path(job["diary"]), job["kill_after"])
+    if not job["train"]:
+        skip_training(let_others_end)
     if job["kill"]:
         arm(job["kill"])
     summary = retrain(RetrainConfig.model_validate(job["config"]))

@@ -1,20 +1,14 @@
-"""Backup, restore and doctor, each on a state folder of its own."""
+"""Backup and restore, each on a state folder of its own."""
 
 from __future__ import annotations
 
 import shutil
-import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
-from typer.testing import CliRunner
 
-from flows.cli.app import app
 from flows.forecast import forecast
 from models.errors import InputError
-from tasks.registry.aliases import find_champion
 from tasks.service.doctor import examine
 from tasks.storage.ledger import read_ledger
 from tests.flows import states
@@ -60,59 +54,3 @@ def test_what_is_no_backup_is_told(own_home: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to back up"):
         btc("backup", str(tmp_path / "y.tar.gz"))
     assert list(tmp_path.glob("*y.tar*")) == []
-
-
-def leave_work(home: Path) -> None:
-    (home / "work" / "half").mkdir(parents=True)
-
-
-def cut_a_move_off(home: Path) -> None:
-    with sqlite3.connect(home / "ledger.db") as database:
-        database.execute("UPDATE alias_history SET state = 'begun'")
-
-
-def move_the_alias(home: Path) -> None:
-    with sqlite3.connect(home / "ledger.db") as database:
-        database.execute("UPDATE alias_history SET to_version = 7")
-
-
-def damage_a_snapshot(home: Path) -> None:
-    next(home.glob("snapshots/*/candles.parquet")).write_bytes(b"damaged")
-
-
-def damage_the_champion(home: Path) -> None:
-    uri = f"sqlite:///{home / 'mlflow.db'}"
-    found = find_champion(MlflowClient(uri, uri), NAME)
-    assert found is not None
-    for path in home.rglob("weights.npz"):
-        path.write_bytes(b"damaged")
-
-
-def damage_the_ledger(home: Path) -> None:
-    path = home / "ledger.db"
-    path.write_bytes(path.read_bytes()[:100] + b"x" * 5000)
-
-
-@pytest.mark.server
-@pytest.mark.parametrize(
-    ("damage", "said", "mended"),
-    [
-        (leave_work, "left by a run that was cut off", True),
-        (cut_a_move_off, "a move of the champion was cut off", True),
-        (move_the_alias, "the history's last move is to 7", False),
-        (damage_a_snapshot, "is not what was stored", False),
-        (damage_the_champion, "files are not those registered", False),
-        (damage_the_ledger, "ledger.db is damaged", False),
-    ],
-)
-def test_doctor_finds_what_is_broken_and_mends_what_loses_nothing(
-    one_day: Path, damage: Callable[[Path], None], said: str, mended: bool
-) -> None:
-    assert examine() == []
-    damage(one_day)
-    told = CliRunner().invoke(app, ["doctor"])
-    assert told.exit_code == 1 and said in told.output
-    fixed = CliRunner().invoke(app, ["doctor", "--fix"])
-    assert (fixed.exit_code == 0) is mended, fixed.output
-    if mended:
-        assert btc("doctor") == "nothing found\n"
