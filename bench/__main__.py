@@ -17,7 +17,7 @@ def main() -> None:
     source = f"csv:{data.absolute()}" if data else "sample"
     prepare_environment()
 
-    from bench import backtest, commands, ingestion, ledger, retrain, windows
+    from bench import backtest, commands, ingestion, ledger, retrain, symbols, windows
     from models.config.data import Reading
     from tasks.sources import fetch_candles
 
@@ -30,6 +30,7 @@ def main() -> None:
     commands.run(source)
     retrain.run(source, candles["open_time"].iloc[-1].date())
     backtest.run(candles)
+    symbols.run(candles, (1, 2, 4))
 
 
 if __name__ == "__main__":

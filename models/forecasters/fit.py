@@ -13,7 +13,7 @@ from models.config.recipe import Chunks, Recipe, Windows
 from models.forecasters.forecaster import BATCH, Forecaster, log_returns, predict_log_returns
 from models.forecasters.garch import fit_garch
 from models.learning.chunks import ChunkData, fit_on_chunks
-from models.learning.network import build_network, set_member_weights
+from models.learning.network import MemberNetwork, build_network
 from models.learning.prepare import Prepared
 from models.learning.scale_regression import fit_scale_regression
 from models.learning.student_t import student_t_loss
@@ -58,7 +58,7 @@ def fit_forecasters(
     ], losses
 
 
-def complete_forecaster(prepared: Prepared, network: keras.Model) -> Forecaster:
+def complete_forecaster(prepared: Prepared, network: keras.Model | MemberNetwork) -> Forecaster:
     """Fit what a recipe asks for beside its trained `network`: errors, the econometric half."""
     recipe, history = prepared.recipe, prepared.fold.history
     garch, regression = None, prepared.regression
@@ -81,7 +81,7 @@ def complete_forecaster(prepared: Prepared, network: keras.Model) -> Forecaster:
 
 def _fit_on_chunks(
     folds: Sequence[Prepared], on_epoch: OnEpoch
-) -> tuple[list[keras.Model], Losses]:
+) -> tuple[list[MemberNetwork], Losses]:
     recipe = folds[0].recipe
     data = [
         ChunkData(
@@ -95,9 +95,8 @@ def _fit_on_chunks(
     weights, losses = fit_on_chunks(recipe, data, on_epoch)
     networks = []
     for members in weights:
-        network = build_network(recipe, folds[0].features.shape[1])
-        for member, arrays in enumerate(members):
-            set_member_weights(network, recipe, member, arrays)
+        network = MemberNetwork(recipe, folds[0].features.shape[1])
+        network.set_members(members)
         networks.append(network)
     return networks, losses
 
@@ -129,7 +128,9 @@ def _fit_on_windows(prepared: Prepared, on_epoch: OnEpoch) -> tuple[keras.Model,
     return network, {name: [float(v) for v in values] for name, values in history.history.items()}
 
 
-def _validation_errors(prepared: Prepared, network: keras.Model) -> NDArray[np.float64]:
+def _validation_errors(
+    prepared: Prepared, network: keras.Model | MemberNetwork
+) -> NDArray[np.float64]:
     """Quantiles (horizon, n_levels) of the validation errors in log returns, median zero."""
     recipe, windows, scalers = prepared.recipe, prepared.windows, prepared.scalers
     part = windows.fold.validation

@@ -23,7 +23,7 @@ from models.forecasters.frame import Forecast
 from models.forecasters.garch import Garch
 from models.learning.chunks import run_members
 from models.learning.features import make_features, needed_columns
-from models.learning.network import build_network, get_member_weights
+from models.learning.network import MemberNetwork, build_network
 from models.learning.scale_regression import (
     ScaleRegression,
     predict_scale,
@@ -54,7 +54,7 @@ class Forecaster:
     recipe: Recipe
     feature_names: tuple[str, ...]
     scalers: Scalers
-    network: keras.Model
+    network: keras.Model | MemberNetwork
     errors: NDArray[np.float64] | None = None
     garch: Garch | None = None
     regression: ScaleRegression | None = None
@@ -160,12 +160,8 @@ class Forecaster:
 
     def _mean_quantiles(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Quantiles (n, horizon, n_levels) of the unscaled target, averaged over members."""
-        if isinstance(self.recipe.training, Chunks):
-            members = [
-                get_member_weights(self.network, self.recipe, member)
-                for member in range(self.recipe.members)
-            ]
-            outputs = run_members(self.recipe, members, x)
+        if isinstance(self.network, MemberNetwork):
+            outputs = run_members(self.recipe, self.network.get_members(), x)
         else:
             outputs = np.asarray(self.network(x, training=False))
         location, scale, degrees = split_outputs(outputs)
@@ -196,7 +192,8 @@ def load_forecaster(folder: Path) -> Forecaster:
     state: dict[str, Any] = json.loads((folder / "recipe.json").read_text())
     recipe = Recipe.from_stored(state["recipe"])
     names = tuple(state["feature_names"])
-    network = build_network(recipe, len(names))
+    build = MemberNetwork if isinstance(recipe.training, Chunks) else build_network
+    network = build(recipe, len(names))
     with np.load(folder / "weights.npz", allow_pickle=False) as weights:
         network.set_weights([weights[name] for name in sorted(weights.files)])
     return Forecaster(

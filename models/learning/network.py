@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, islice, pairwise
 from typing import Any
 
 import keras
@@ -37,6 +38,57 @@ def build_network(recipe: Recipe, n_features: int) -> keras.Model:
         heads.append(keras.layers.Reshape((1, recipe.horizon, N_PARAMETERS))(head))
     outputs = keras.layers.Concatenate(axis=1)(heads) if len(heads) > 1 else heads[0]
     return keras.Model(inputs, outputs, name=recipe.cell)
+
+
+class MemberNetwork:
+    """Weights of the networks of a recipe that trains on chunks, without Keras' layers.
+
+    Building those takes longer than a forecast. The weights are listed as by the network that
+    `build_network` gives, layer by layer and in each by member, which is how files keep them.
+    """
+
+    def __init__(self, recipe: Recipe, n_features: int) -> None:
+        cell, units = CELLS[recipe.cell], recipe.units
+        columns, outputs = cell.gates * units, recipe.horizon * N_PARAMETERS
+        layers: list[list[tuple[int, ...]]] = [
+            [(units if depth else n_features, columns), (units, columns), cell.bias_shape(units)]
+            for depth in range(recipe.layers)
+        ]
+        layers.append([(units, outputs), (outputs,)])
+        self.n_members = recipe.members
+        # Arrays of a member, layer by layer, the head last.
+        self.sizes = [len(shapes) for shapes in layers]
+        self.shapes = [
+            shape for shapes in layers for _ in range(self.n_members) for shape in shapes
+        ]
+        self.arrays: list[NDArray[np.float32]] = []
+
+    def get_weights(self) -> list[NDArray[np.float32]]:
+        """All arrays, as Keras lists them."""
+        return list(self.arrays)
+
+    def set_weights(self, arrays: Sequence[NDArray[np.float32]]) -> None:
+        """Take all arrays, as Keras lists them; raises ValueError for those of another network."""
+        shapes = [array.shape for array in arrays]
+        if shapes != self.shapes:
+            raise ValueError(f"expected weights of shapes {self.shapes}, received {shapes}")
+        self.arrays = [np.asarray(array, np.float32) for array in arrays]
+
+    def set_members(self, members: Sequence[Sequence[NDArray[np.float32]]]) -> None:
+        """Take the arrays by member, each in the order of chunks.py."""
+        ends = [0, *accumulate(self.sizes)]
+        self.set_weights(
+            [array for a, b in pairwise(ends) for member in members for array in member[a:b]]
+        )
+
+    def get_members(self) -> list[list[NDArray[np.float32]]]:
+        """The arrays by member, as `set_members` takes them."""
+        members: list[list[NDArray[np.float32]]] = [[] for _ in range(self.n_members)]
+        left = iter(self.arrays)
+        for size in self.sizes:
+            for member in members:
+                member += islice(left, size)
+        return members
 
 
 def _recurrent(
@@ -85,29 +137,3 @@ def _draw_seeds(seed: int) -> Iterator[int]:
 
 def _layer_name(recipe: Recipe, depth: int, member: int) -> str:
     return f"{recipe.cell}_{member}_{depth}"
-
-
-def set_member_weights(
-    network: keras.Model, recipe: Recipe, member: int, weights: list[NDArray[np.float32]]
-) -> None:
-    """Put one member's weights into the network that `build_network` gave.
-
-    `weights` in the order of chunks.py: kernel, recurrent kernel and bias of every layer, then
-    kernel and bias of the head.
-    """
-    for depth, layer in enumerate(_member_layers(network, recipe, member)):
-        # The last layer is the head and has two arrays, the others three.
-        layer.set_weights(weights[3 * depth : 3 * depth + 3])
-
-
-def get_member_weights(
-    network: keras.Model, recipe: Recipe, member: int
-) -> list[NDArray[np.float32]]:
-    """Take one member's weights out of the network, as `set_member_weights` puts them in."""
-    layers = _member_layers(network, recipe, member)
-    return [array for layer in layers for array in layer.get_weights()]
-
-
-def _member_layers(network: keras.Model, recipe: Recipe, member: int) -> list[keras.layers.Layer]:
-    names = [_layer_name(recipe, depth, member) for depth in range(recipe.layers)]
-    return [network.get_layer(name) for name in (*names, f"head_{member}")]

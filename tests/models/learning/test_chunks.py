@@ -12,7 +12,7 @@ import tensorflow as tf
 from models.config.recipe import Recipe
 from models.learning.cells import CELLS, run_layer
 from models.learning.chunks import ChunkData, fit_on_chunks, initial_weights, run_members
-from models.learning.network import build_network, get_member_weights, set_member_weights
+from models.learning.network import MemberNetwork, build_network
 
 CAUSAL = [name for name, cell in CELLS.items() if not cell.both_ways]
 
@@ -42,12 +42,12 @@ def test_weight_for_weight_the_keras_network(cell, layers):
     ]
     members: list[Any] = [[array.astype(np.float32) for array in arrays] for arrays in drawn]
     network = build_network(recipe, 5)
-    for member, arrays in enumerate(members):
-        set_member_weights(network, recipe, member, arrays)
+    listed = MemberNetwork(recipe, 5)
+    listed.set_members(members)
+    network.set_weights(listed.get_weights())
     # Inputs beyond the limit too.
     x = rng.normal(0, 4, (6, 8, 5)).astype(np.float32)
-    for member, arrays in enumerate(members):
-        taken = get_member_weights(network, recipe, member)
+    for taken, arrays in zip(listed.get_members(), members, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(taken, arrays, strict=True))
 
     ours = run_members(recipe, members, x)
@@ -62,7 +62,7 @@ def test_gradients_are_keras_gradients(cell):
     recipe = make_recipe(cell, members=1)
     weights = initial_weights(recipe, 5, 3)
     network = build_network(recipe, 5)
-    set_member_weights(network, recipe, 0, weights)
+    network.set_weights(weights)
     x = np.random.default_rng(2).normal(size=(4, 8, 5)).astype(np.float32)
     variables = [tf.Variable(array[None]) for array in weights]
     with tf.GradientTape() as tape:
@@ -125,3 +125,9 @@ def test_too_short_a_history_is_refused():
     data = replace(make_data(), train=range(20, 21))
     with pytest.raises(ValueError, match="expected more than 8 days to train on, received 8"):
         fit_on_chunks(make_recipe(), [data])
+
+
+def test_weights_of_another_network_are_refused():
+    network = MemberNetwork(make_recipe(), 5)
+    with pytest.raises(ValueError, match="expected weights of shapes"):
+        network.set_weights([np.zeros((2, 2), np.float32)])
