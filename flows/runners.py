@@ -13,10 +13,16 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 
-from flows.cluster import check_dask, local_cluster
 from flows.worker import prepare_worker
 from models.config.flows import Workers
-from models.errors import ServiceError
+from models.errors import InputError, ServiceError
+
+CLUSTER_SECONDS = 30
+"""How long a Dask scheduler may take to answer, and to have a worker."""
+
+
+class WorkerDied(ServiceError):
+    """The process that worked on a task was killed, or ran out of memory."""
 
 
 def make_runner(workers: Workers) -> TaskRunner[Any]:
@@ -26,12 +32,12 @@ def make_runner(workers: Workers) -> TaskRunner[Any]:
     """
     if workers.runner == "processes":
         return _make_processes(workers.jobs)
-    check_dask(workers.address)
+    _check_dask(workers.address)
     from prefect_dask.task_runners import DaskTaskRunner
 
     if workers.address:
         return DaskTaskRunner(address=workers.address)
-    return DaskTaskRunner(cluster_kwargs=local_cluster(workers.jobs))
+    return DaskTaskRunner(cluster_kwargs=_local_cluster(workers.jobs))
 
 
 def run_side_by_side(
@@ -40,7 +46,7 @@ def run_side_by_side(
     """Run a task with each of the arguments; yields the place of each and what came of it.
 
     As they end. What came of it is what the task returned, also in a failed state, or the error
-    that it raised; ServiceError where its process died.
+    that it raised; WorkerDied where its process died.
     """
     if workers.runner == "processes":
         yield from _run_in_processes(task, calls, workers.jobs)
@@ -74,7 +80,7 @@ def _run_in_processes(
             place, runner = at_work.pop(future)
             outcome = _outcome(future)
             yield place, outcome
-            if isinstance(outcome, ServiceError):
+            if isinstance(outcome, WorkerDied):
                 runner = pools.enter_context(_make_processes(1))
             start_next(runner)
 
@@ -94,11 +100,47 @@ def _make_processes(jobs: int) -> ProcessPoolTaskRunner:
 
 
 def _outcome(future: PrefectFuture[Any]) -> Any:
-    """What a task returned or raised; ServiceError where the process that ran it died."""
+    """What a task returned or raised; WorkerDied where its process did."""
     try:
         return future.result(raise_on_failure=False)
     except Exception as error:  # noqa: BLE001, each kind of pool has errors of its own
-        return ServiceError(
+        return WorkerDied(
             "the process that worked on it died (killed, or out of memory: "
             f"{type(error).__name__}); run again to finish it"
         )
+
+
+def _local_cluster(jobs: int) -> dict[str, Any]:
+    """What Dask is asked for a cluster of this machine."""
+    return {
+        "n_workers": jobs,
+        "threads_per_worker": 1,
+        "dashboard_address": None,
+        "preload": "flows.worker",
+    }
+
+
+def _check_dask(address: str | None) -> None:
+    """Raise InputError where Dask is not installed, or nothing works at the address, if any."""
+    try:
+        import prefect_dask  # noqa: F401
+        from distributed import Client
+    except ImportError as error:
+        raise InputError(
+            "Dask: prefect-dask is not installed; pip install 'btc-daily[dask]'"
+        ) from error
+    if address is None:
+        return
+    try:
+        with Client(address, timeout=CLUSTER_SECONDS, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+            client.wait_for_workers(1, timeout=CLUSTER_SECONDS)
+    except TimeoutError as error:
+        reason = "has no worker" if "workers" in str(error) else "does not answer"
+        raise InputError(
+            f"Dask: the scheduler at {address} {reason}; start both as docs/cluster.md shows"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"Dask: {address} cannot be used ({' '.join(str(error).split())[:150]}); expected "
+            "tcp://HOST:PORT of a scheduler"
+        ) from error

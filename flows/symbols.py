@@ -15,7 +15,7 @@ from flows.closing import NO_FORECAST
 from flows.runners import run_side_by_side
 from models.config.flows import RetrainConfig
 from models.errors import SymbolsError
-from models.reporting.summaries import SymbolsSummary
+from models.reporting.summaries import Skipped, SymbolsSummary
 from tasks.secrets import guard_output
 from tasks.service.life import check_same_home, home_id
 from tasks.turns import crash_lost_subflows
@@ -114,5 +114,7 @@ def _tell_failure(ended: Ended) -> None:
 def _describe(ended: Ended) -> str:
     if ended.failure:
         return ended.failure
+    if isinstance(ended.summary, Skipped):
+        return ended.summary.skipped
     version = getattr(ended.summary, "model_version", None)
     return "done" if version is None else f"done, version {version}"

@@ -32,12 +32,13 @@ SETTINGS = {
 START_SECONDS = 180
 END_SECONDS = 60
 """For a server that is still making its tables: cut off, they would be half-made for good."""
-_started: list[str] = []
+_OWN = "BTC_TEMPORARY_SERVER"
+"""Set for this command and the processes that it starts."""
 
 
 def own_address() -> str:
-    """Address of the API of the server that this process has started; empty where it has not."""
-    return _started[-1] if _started else ""
+    """Address of the API of the server that this command has started; empty where it has not."""
+    return os.environ.get(_OWN, "")
 
 
 @cache
@@ -69,7 +70,7 @@ def start_temporary_server() -> Callable[[], None] | None:
     # Registered before Prefect is imported, so that Prefect's own last words come first.
     atexit.register(process.stdin.close)
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-    _started.append(os.environ["PREFECT_API_URL"])
+    os.environ[_OWN] = os.environ["PREFECT_API_URL"]
 
     def wait() -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.interrupt import shield_children
 from flows.cli.options import (
-    AddressOption,
     AskedSymbolsOption,
     AsOfOption,
     ConfigOption,
     DateOrderOption,
     ExchangeUrlOption,
-    JobsOption,
-    RunnerOption,
     SetOption,
     SourceOption,
     make_request,
@@ -46,9 +40,6 @@ StoredSymbol = Annotated[str, typer.Option(help="Symbol, if there are several: B
 def ingest(
     source: SourceOption = None,
     symbols: AskedSymbolsOption = None,
-    jobs: JobsOption = None,
-    runner: RunnerOption = None,
-    address: AddressOption = None,
     as_of: AsOfOption = None,
     exchange_url: ExchangeUrlOption = None,
     date_order: DateOrderOption = None,
@@ -59,9 +50,6 @@ def ingest(
     options = {
         "source": source,
         "symbols": symbols,
-        "jobs": jobs,
-        "runner": runner,
-        "address": address,
         "as_of": as_of,
         "exchange_url": exchange_url,
         "date_order": date_order,
@@ -74,44 +62,16 @@ def ingest(
         _ingest(wanted)
         return
     failed: dict[str, str] = {}
-    for one, told, error in _ingest_each(wanted):
-        print(f"{one}:\n{told}", end="")
-        if error:
-            failed[one] = error
+    for one in wanted.symbols:
+        print(f"{one}:")
+        try:
+            _ingest(wanted.for_symbol(one))
+        except (InputError, ServiceError) as error:
+            failed[one] = str(error)
             print(f"Failed: {error}")
     if failed:
         names = ", ".join(failed)
         raise ServiceError(f"{len(failed)} of {len(wanted.symbols)} symbols failed: {names}")
-
-
-def _ingest_each(wanted: RetrainConfig) -> Iterator[tuple[str, str, str]]:
-    """Symbol, what there is to tell, and why it failed (else empty), in the order asked for."""
-    asked = [wanted.for_symbol(one) for one in wanted.symbols]
-    if wanted.workers.alone:
-        for one in asked:
-            yield one.symbol, *_ingest_apart(one)
-        return
-    from flows.cluster import open_pool
-
-    shield_children()
-    with open_pool(wanted.workers) as pool:
-        futures = [pool.submit(_ingest_apart, one) for one in asked]
-        for one, future in zip(asked, futures, strict=True):
-            try:
-                yield one.symbol, *future.result()
-            except Exception as error:  # noqa: BLE001, each kind of pool has errors of its own
-                yield one.symbol, "", f"its process died ({type(error).__name__}); run again"
-
-
-def _ingest_apart(wanted: RetrainConfig) -> tuple[str, str]:
-    """What ingesting one symbol prints, and why it failed, else empty."""
-    told, error = io.StringIO(), ""
-    with contextlib.redirect_stdout(told):
-        try:
-            _ingest(wanted)
-        except (InputError, ServiceError) as failure:
-            error = str(failure)
-    return told.getvalue(), error
 
 
 def _ingest(wanted: RetrainConfig) -> None:

@@ -108,7 +108,8 @@ def gather(options: Mapping[str, Any], file: Path | None) -> dict[str, Any]:
     given = {key: value for key, value in options.items() if value is not None}
     if "symbols" in given:
         names = split_names(given.pop("symbols"))
-        given |= {"symbol": names[0]} if len(names) == 1 else {"symbols": list(names)}
+        one = {"symbol": names[0], "symbols": []}  # also where the file names several
+        given |= one if len(names) == 1 else {"symbols": list(names)}
     if "exogenous" in given:
         given["exogenous"] = parse_exogenous(given["exogenous"])
     return {**values, **given}

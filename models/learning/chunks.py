@@ -258,6 +258,8 @@ class _Step:
     ) -> tf.Tensor:
         """Mean loss of the first `members` over the stretch of `days` days from row `first`."""
         if days not in self.validations:
+            if len(self.validations) >= KEPT_STEPS:  # of many symbols, each of another length
+                self.validations.clear()
             ones = tf.ones([members, 1, self.recipe.units])
 
             def losses(data: tuple[tf.Tensor, tf.Tensor], starts: tf.Tensor) -> tf.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 import zipfile
 from functools import cache
@@ -22,8 +23,9 @@ from tasks.registry.versions import SERVING, find_versions, read_facts
 
 # MLflow adds this file whenever it hands a version out.
 _ADDED = "registered_model_meta"
+_KEPT = 8
 _fetched: dict[str, Path] = {}
-"""Folders of versions that this process has fetched from a server or bucket, by their address."""
+"""Folders of the last versions fetched from a server or bucket by this process, by address."""
 
 
 def digest_model(folder: Path) -> str:
@@ -50,6 +52,8 @@ def fetch_files(source: str) -> Path:
     if urlsplit(place).scheme in ("", "file"):
         return Path(mlflow.artifacts.download_artifacts(source))
     if source not in _fetched:
+        while len(_fetched) >= _KEPT:  # A worker may live for months.
+            shutil.rmtree(_fetched.pop(next(iter(_fetched))), ignore_errors=True)
         # A folder of its own for each try: one that was cut off is never taken for whole.
         target = tempfile.mkdtemp(dir=_passing_folder().name)
         with told_in_one_line():
