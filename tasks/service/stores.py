@@ -18,7 +18,9 @@ from tasks.storage.candle_store import list_stores
 from tasks.storage.home import home
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 RESTORE = "btc restore FILE, in a new BTC_HOME"
 
@@ -175,7 +177,7 @@ def _snapshots() -> Iterator[Finding]:
 def _registry(symbol: str) -> Iterator[Finding]:
     if not (home() / "mlflow.db").exists() and "MLFLOW_TRACKING_URI" not in os.environ:
         return
-    from tasks.registry.aliases import find_champion, read_history, settle_history
+    from tasks.registry.aliases import find_champion, read_history
     from tasks.registry.connection import connect, told_in_one_line
     from tasks.registry.model_files import find_fault
     from tasks.registry.versions import find_versions
@@ -187,10 +189,28 @@ def _registry(symbol: str) -> Iterator[Finding]:
             client = connect()
             champion, history = find_champion(client, name), read_history(name)
             known = {int(version.version) for version in find_versions(client, name)}
+            fault = "" if champion is None else find_fault(champion)
+            orphans = [*_artifacts(client)]
         forecast = {int(number) for number in read_ledger(name)["version"].unique()}
     except (InputError, ServiceError, OSError) as error:
         yield Finding(f"registry or ledger cannot be read ({error})", "btc models")
         return
+    yield from _moves(client, name, history, champion)
+    if gone := sorted(forecast - known):
+        yield Finding(
+            f"the ledger has forecasts of version {gone[0]}, which the registry lacks", RESTORE
+        )
+    if fault:
+        yield Finding(f"the champion: {fault}", "btc rollback --why …")
+    yield from orphans
+
+
+def _moves(
+    client: MlflowClient, name: str, history: pd.DataFrame, champion: ModelVersion | None
+) -> Iterator[Finding]:
+    """Where the history of the champion's alias and the alias itself differ."""
+    from tasks.registry.aliases import settle_history
+
     if history["state"].eq("begun").any():
         yield Finding(
             "a move of the champion was cut off",
@@ -206,14 +226,6 @@ def _registry(symbol: str) -> Iterator[Finding]:
             f"{now}, and the history's last move is to {last}",
             f"btc promote {serves or last} --why 'moved outside btc'",
         )
-    if gone := sorted(forecast - known):
-        yield Finding(
-            f"the ledger has forecasts of version {gone[0]}, which the registry lacks", RESTORE
-        )
-    fault = "" if champion is None else find_fault(champion)
-    if fault:
-        yield Finding(f"the champion: {fault}", "btc rollback --why …")
-    yield from _artifacts(client)
 
 
 def _artifacts(client: MlflowClient) -> Iterator[Finding]:

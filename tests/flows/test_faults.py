@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +18,7 @@ from mlflow import MlflowClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.retrain import retrain
-from models.errors import DiskError, InputError, LedgerError, RegistryError, ServiceError
-from tasks.registry.aliases import find_champion
-from tasks.registry.model_files import check_champion, load_version
-from tasks.service.doctor import examine
+from models.errors import DiskError, LedgerError, RegistryError, ServiceError
 from tasks.storage.ledger import read_ledger
 from tests.flows import states
 from tests.flows.states import Run, champion
@@ -141,34 +137,6 @@ def test_an_mlflow_server_that_stays_away_is_one_line_and_the_next_run_completes
     try:
         run(retrain, 1)
         check_same(end_state(one_day), second_day)
-    finally:
-        server.stop()
-
-
-@soak
-def test_what_is_fetched_from_an_mlflow_server_is_gone_afterwards(
-    run: Run, one_day: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = Mlflow(f"sqlite:///{one_day / 'mlflow.db'}", tmp_path)
-    passing = tmp_path / "passing"
-    passing.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(passing))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
-    client = MlflowClient(server.url, server.url)
-    try:
-        run(retrain, 1)
-        assert list(passing.iterdir()) == []
-        champion = find_champion(client, NAME)
-        assert champion is not None
-        assert load_version(champion).recipe.units == RECIPE["units"]
-        check_champion(client, NAME)
-        assert [one.what for one in examine() if "champion" in one.what] == []
-        for path in (tmp_path / "files").rglob("weights.npz"):
-            path.write_bytes(b"damaged")
-        with pytest.raises(InputError, match="its files are not those that were registered"):
-            load_version(champion)
-        assert any("the champion: its files" in one.what for one in examine())
-        assert list(passing.iterdir()) == []
     finally:
         server.stop()
 
