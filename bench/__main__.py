@@ -17,7 +17,17 @@ def main() -> None:
     source = f"csv:{data.absolute()}" if data else "sample"
     prepare_environment()
 
-    from bench import backtest, commands, ingestion, ledger, retrain, symbols, windows
+    from bench import (
+        backtest,
+        commands,
+        ingestion,
+        ledger,
+        retrain,
+        service,
+        symbols,
+        windows,
+        years,
+    )
     from models.config.data import Reading
     from tasks.sources import fetch_candles
 
@@ -31,6 +41,8 @@ def main() -> None:
     retrain.run(source, candles["open_time"].iloc[-1].date())
     backtest.run(candles)
     symbols.run(candles, (1, 2, 4))
+    years.run(candles if data else None)
+    service.run(200)
 
 
 if __name__ == "__main__":

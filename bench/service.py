@@ -1,57 +1,66 @@
-"""What years of running cost: a day's growth, and a thousand runs against one Prefect server."""
+"""What a service costs: a day's growth by part, and many runs against one Prefect server."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import psutil
 
-from tests.servers import btc, environment, prefect_server
+from tests.servers import REPO, btc, environment, prefect_server
 
-N_RUNS = 1000
+N_RUNS, PART = 1000, 100
 
 
-def run() -> None:
+def run(n_runs: int = N_RUNS) -> None:
     """Print the growth of the state folder in a day, and memory, files and seconds under load."""
     with tempfile.TemporaryDirectory() as name:
         _measure_growth(Path(name) / "home")
+        home = Path(name) / "load"
+        home.mkdir()
         with prefect_server(Path(name) / "prefect") as api:
-            _measure_load(Path(name) / "load", api)
+            # In a process of its own: Prefect reads its settings when it is imported.
+            env = environment(home, PREFECT_API_URL=api, BENCH_RUNS=str(n_runs))
+            command = [sys.executable, "-m", "bench.service"]
+            subprocess.run(command, env=env, cwd=REPO, check=True)
 
 
 def _measure_growth(home: Path) -> None:
     home.mkdir()
     env = environment(home)
-    sizes = [0]
+    sizes: list[dict[str, int]] = []
     for day in ("2025-06-28", "2025-06-29", "2025-06-30"):
         done = btc("retrain", "--source", "sample", "--as-of", day, env=env, cwd=home, timeout=900)
         if done.returncode:
             raise RuntimeError(done.stderr)
-        sizes.append(_size(home))
-    parts = {path.name: _size(path) for path in home.iterdir()}
-    largest = sorted(parts.items(), key=lambda part: -part[1])[:5]
+        sizes.append({path.name: size_of(path) for path in home.iterdir()})
+    first, _, last = sizes
+    grown = {part: (last[part] - first.get(part, 0)) / 2e6 for part in last}
     print(
-        f"state folder after one day {sizes[1] / 1e6:.1f} MB, each day more "
-        f"{(sizes[3] - sizes[1]) / 2e6:.2f} MB; of three days: "
-        + ", ".join(f"{part} {n / 1e6:.1f}" for part, n in largest)
+        f"state folder after one day {sum(first.values()) / 1e6:.1f} MB, each day more "
+        f"{sum(grown.values()):.2f} MB until it is cleaned after 90 days:"
     )
+    for part, n in sorted(grown.items(), key=lambda pair: -pair[1]):
+        if n > 0.001:
+            print(f"  {part:<12} {n:6.3f} MB")
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Bytes of a file or of all in a folder; what is linked twice counts once."""
     files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file())
+    found = (file.lstat() for file in files if file.is_file())
+    return sum({status.st_ino: status.st_size for status in found}.values())
 
 
-def _measure_load(home: Path, api: str) -> None:
+def _measure_load(api: str, n_runs: int) -> None:
     """Runs that find another at work and end at once, in this process."""
-    os.environ |= {"BTC_HOME": str(home), "PREFECT_API_URL": api}
     from tasks.storage.home import prepare_environment
 
-    home.mkdir()
     prepare_environment()
     from flows.retrain import retrain
     from models.config.flows import RetrainConfig
@@ -66,15 +75,15 @@ def _measure_load(home: Path, api: str) -> None:
     )
     config = RetrainConfig(source="sample", as_of=dt.date(2025, 6, 30))
     with hold(model_name(config.symbol, synthetic=False)):
-        for hundred in range(N_RUNS // 100):
+        for done in range(0, n_runs, PART):
             start = time.perf_counter()
-            for _ in range(100):
+            for _ in range(PART):
                 retrain(config)
-            seconds = time.perf_counter() - start
-            if hundred in (0, 4, N_RUNS // 100 - 1):
-                print(f"runs {100 * hundred + 1} to {100 * hundred + 100}: {seconds:.1f} s; "
-                      f"server {_weigh(server)}; this process {_weigh(psutil.Process())}",
-                      flush=True)  # fmt: skip
+            print(
+                f"runs {done + 1} to {done + PART}: {time.perf_counter() - start:.1f} s; "
+                f"server {_weigh(server)}; this process {_weigh(psutil.Process())}",
+                flush=True,
+            )
 
 
 def _weigh(process: psutil.Process) -> str:
@@ -82,4 +91,7 @@ def _weigh(process: psutil.Process) -> str:
 
 
 if __name__ == "__main__":
-    run()
+    if "BENCH_RUNS" in os.environ:
+        _measure_load(os.environ["PREFECT_API_URL"], int(os.environ["BENCH_RUNS"]))
+    else:
+        run(int(sys.argv[1]) if len(sys.argv) > 1 else N_RUNS)

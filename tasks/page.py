@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import tempfile
 from pathlib import Path
@@ -38,6 +39,9 @@ from tasks.storage.files import read_frame, write_text
 from tasks.storage.ledger import read_ledger
 from tasks.storage.pages import page_path, read_days
 from tasks.storage.snapshots import read_candles
+
+# Days in which the forecast before the day's is looked for.
+RECENT_DAYS = 40
 
 
 @stage("page", retries=3)
@@ -91,7 +95,7 @@ def gather_day(
         synthetic=snapshot.synthetic,
         as_of=snapshot.as_of,
         candles=candles,
-        ledger=read_ledger(name),
+        ledger=_read_record(name, snapshot.as_of),
         moves=read_history(name),
         version=str(version.version) if version else None,
         unproven=bool(decision and decision.unproven),
@@ -104,6 +108,13 @@ def gather_day(
         links=_links(made.run_id if made else str(version.run_id) if version else ""),
         **told,
     )
+
+
+def _read_record(name: str, as_of: dt.date) -> pd.DataFrame:
+    """The whole ledger of a model; levels and quantiles, most of its bytes, of the last days."""
+    recent = read_ledger(name, since=as_of - dt.timedelta(days=RECENT_DAYS))
+    record = read_ledger(name, distributions=False)
+    return record.merge(recent[["id", "levels", "quantiles"]], on="id", how="left")
 
 
 def write_index(day: Day) -> None:

@@ -61,6 +61,7 @@ def register(config: RetrainConfig, trained: Trained, run_id: str) -> VersionRec
     client.set_tag(run_id, "parent", "none" if champion is None else str(champion.version))
     delete_half_models(client, client.get_run(run_id).info.experiment_id, run_id)
     dataset = _log_dataset(run_id, snapshot)
+    client.log_artifacts(run_id, str(trained.holdout.folder), HOLDOUT)
     model_uri, model_id = _log_model(run_id, config, trained)
     points = retrain_metrics(evaluation, read_frame(trained.evaluated.predictions_path))
     log_points(client, run_id, points, model_id, dataset)
@@ -94,8 +95,7 @@ def _log_dataset(run_id: str, snapshot: SnapshotRecord) -> tuple[str, str]:
 
 def _log_model(run_id: str, config: RetrainConfig, trained: Trained) -> tuple[str, str]:
     """Log the model with all that it needs to load elsewhere; returns its address and id."""
-    folders = {SERVING: trained.serving.folder, HOLDOUT: trained.holdout.folder}
-    loaded = load_forecaster(folders[SERVING])
+    loaded = load_forecaster(trained.serving.folder)
     n_rows = loaded.first_origin(trained.scaled.first_row) + 1
     candles = read_candles(trained.snapshot).tail(n_rows)
     output = forecast_table(loaded, candles)
@@ -105,7 +105,7 @@ def _log_model(run_id: str, config: RetrainConfig, trained: Trained) -> tuple[st
         info = mlflow.pyfunc.log_model(
             name=f"{trained.snapshot.as_of} {config.recipe.name}",
             python_model=str(package / "pyfunc.py"),
-            artifacts={part: str(folder) for part, folder in folders.items()},
+            artifacts={SERVING: str(trained.serving.folder)},
             code_paths=[str(package)],
             signature=make_signature(loaded.columns, output),
             input_example=example.assign(open_time=example["open_time"].dt.tz_localize(None)),
@@ -120,10 +120,10 @@ def _share_code(model_id: str) -> None:
     folder = ArtifactFolder(str(MlflowClient().get_logged_model(model_id).artifact_location)).folder
     if folder is None:
         return
-    others = [path for path in folder.parents[1].glob("m-*/artifacts/code") if path.is_dir()]
-    others = [path for path in others if path != folder / "code"]
+    others = [path for path in folder.parents[1].glob("m-*") if path != folder.parent]
     if others:
-        share_equal(folder / "code", max(others, key=lambda path: path.stat().st_mtime))
+        newest = max(others, key=lambda path: path.stat().st_mtime)
+        share_equal(folder / "code", newest / "artifacts" / "code")
 
 
 def _register_version(

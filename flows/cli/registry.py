@@ -10,6 +10,9 @@ import typer
 
 from flows.cli.options import JsonOption, OneSymbolOption, SymbolOption, SyntheticOption, WhyOption
 
+# Versions that are listed without --all; each costs MLflow ten milliseconds.
+NEWEST = 100
+
 models_app = typer.Typer(
     help="List the versions with scores, decisions and aliases, or show one.",
     invoke_without_command=True,
@@ -22,9 +25,12 @@ def list_models(
     context: typer.Context,
     symbol: OneSymbolOption = "",
     synthetic: SyntheticOption = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every version; else the newest hundred.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List every version with its scores, decision and aliases; of several symbols a line each."""
+    """List versions with their scores, decision and aliases; of several symbols a line each."""
     if context.invoked_subcommand:
         return
     from flows.cli.ledger import names_in_ledger, show_overview
@@ -41,7 +47,7 @@ def list_models(
     from tasks.registry.versions import say_where_to_look
 
     name = names[0] if names else name
-    facts = list_facts(client, name)
+    facts = list_facts(client, name, None if every else NEWEST)
     if as_json:
         print(json.dumps(facts, indent=2))
         return
@@ -67,6 +73,8 @@ def list_models(
     text = ("as of", "model", "decision")
     table = fit_table(console, columns, rows, drop=("days", "model"), left=text, wraps="aliases")
     console.print(table)
+    if not every and len(facts) >= NEWEST:
+        console.print("The newest hundred, and those with an alias; `btc models --all` shows all")
     if held := pin_reason(name):
         console.print(f"Pinned: {held}", markup=False)
 

@@ -21,6 +21,8 @@ LINE_HEIGHT = 15
 # Space for labels at the right end of lines.
 END_SPACE = 74
 CHARACTER = 6.6
+# More points than a year of days cannot be told apart on a screen.
+MOST_POINTS = 366
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,11 @@ def day_number(day: dt.date | pd.Timestamp) -> float:
 def day_numbers(days: Iterable[dt.date | pd.Timestamp]) -> tuple[float, ...]:
     """Days since 1970 of several days."""
     return tuple(day_number(day) for day in days)
+
+
+def thin(n: int, most: int = MOST_POINTS) -> list[int]:
+    """Places of `most` of n points, evenly spread, the first and the last among them; or of all."""
+    return [int(place) for place in np.linspace(0, n - 1, min(n, most)).round()]
 
 
 def floats(values: Iterable[float] | np.ndarray | pd.Series) -> tuple[float, ...]:

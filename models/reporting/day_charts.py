@@ -18,6 +18,7 @@ from models.reporting.chart import (
     day_numbers,
     floats,
     padded,
+    thin,
 )
 from models.scoring.metrics import Z_95
 from models.wording import count_days, percent, price
@@ -134,10 +135,12 @@ def record_chart(live: pd.DataFrame) -> Chart:
     counted = np.minimum(np.arange(1, n + 1), ROLLING_DAYS)
     half = Z_95 * np.sqrt(0.9 * 0.1 / counted)
     lowest, highest = np.maximum(0.9 - half, 0), np.minimum(0.9 + half, 1)
-    days = day_numbers(live["target_date"])
+    days = np.array(day_numbers(live["target_date"]))
+    dates = live["target_date"].tolist()
     title = f"Live, the 90 % band held {int(inside.sum())} of {count_days(n)}"
-    shown = slice(min(SETTLED_DAYS, n) - 1, None)
-    low = 100 * min(share[shown].min(), lowest[shown].min())
+    settled = min(SETTLED_DAYS, n) - 1
+    low = 100 * min(share[settled:].min(), lowest[settled:].min())
+    shown = np.array(thin(n - settled)) + settled
     return Chart(
         name="record",
         title=title,
@@ -148,19 +151,19 @@ def record_chart(live: pd.DataFrame) -> Chart:
             Layer(
                 "band",
                 "chance",
-                days[shown],
+                floats(days[shown]),
                 low=floats(100 * lowest[shown]),
                 high=floats(100 * highest[shown]),
                 label="chance",
             ),
             Layer("across", "", y=(90.0,), label="90 %"),
-            Layer("line", "ours", days[shown], floats(100 * share[shown]), label="live"),
-            Layer("dots", "ours", days[-1:], floats(100 * share[-1:])),
+            Layer("line", "ours", floats(days[shown]), floats(100 * share[shown]), label="live"),
+            Layer("dots", "ours", floats(days[-1:]), floats(100 * share[-1:])),
         ),
         readouts=tuple(
-            (day, f"{date}: {percent(float(value))} of the days before it inside")
-            for day, date, value in zip(days, live["target_date"], share, strict=True)
-        )[shown],
+            (float(days[i]), f"{dates[i]}: {percent(float(share[i]))} of the days before it inside")
+            for i in shown
+        ),
         right=END_SPACE,
     )
 
@@ -179,6 +182,7 @@ def lead_chart(live: pd.DataFrame) -> Chart:
     side_of = percent(abs(skill))
     title = f"Live, its CRPS is {side_of} {side} naive's, all steps, {count_days(len(days))}"
     low, high = padded([*gain], around=0.0)
+    shown = thin(len(gain))
     return Chart(
         name="lead",
         title=title,
@@ -187,11 +191,11 @@ def lead_chart(live: pd.DataFrame) -> Chart:
         y=Axis(low, high, unit="lead over naive, summed (basis points)"),
         layers=(
             Layer("across", "solid", y=(0.0,), label="naive"),
-            Layer("line", "ours", days, floats(gain), label="live"),
+            Layer("line", "ours", tuple(days[i] for i in shown), floats(gain[shown]), label="live"),
         ),
         readouts=tuple(
-            (day, f"forecast of {date}: lead over naive {value:+,.0f} bp in sum")
-            for day, date, value in zip(days, means.index, gain, strict=True)
+            (days[i], f"forecast of {means.index[i]}: lead over naive {gain[i]:+,.0f} bp in sum")
+            for i in shown
         ),
         right=END_SPACE,
     )

@@ -10,7 +10,7 @@ import pandas as pd
 from models.config.judging import Judging
 from models.config.recipe import Recipe
 from models.forecasters.frame import find_band, read_quantiles
-from models.reporting.chart import END_SPACE, Axis, Chart, Layer, day_numbers, floats, padded
+from models.reporting.chart import END_SPACE, Axis, Chart, Layer, day_numbers, floats, padded, thin
 from models.scoring.holdout import score_skill
 from models.scoring.metrics import Z_95, with_crps
 from models.wording import count_days, percent
@@ -192,6 +192,7 @@ def error_chart(ours: pd.DataFrame, naive: pd.DataFrame, model: str) -> Chart:
     whole = gain[-1] / naive["crps_bp"].sum()
     title = f"On {percent(better)} of {len(ours):,} test days the forecast was closer than naive's"
     low, high = padded([*gain], around=0.0)
+    dates, shown = ours["target_date"].tolist(), thin(len(gain))
     return Chart(
         name="error",
         title=title,
@@ -201,11 +202,11 @@ def error_chart(ours: pd.DataFrame, naive: pd.DataFrame, model: str) -> Chart:
         y=Axis(low, high, unit=f"lead over naive, summed (basis points); up: {model} better"),
         layers=(
             Layer("across", "solid", y=(0.0,), label="naive"),
-            Layer("line", "ours", days, floats(gain), label=model),
+            Layer("line", "ours", tuple(days[i] for i in shown), floats(gain[shown]), label=model),
         ),
         readouts=tuple(
-            (day, f"{row:%Y-%m-%d}: lead over naive {value:+,.0f} bp in sum")
-            for day, row, value in zip(days, ours["target_date"], gain, strict=True)
+            (days[i], f"{dates[i]:%Y-%m-%d}: lead over naive {gain[i]:+,.0f} bp in sum")
+            for i in shown
         ),
         right=END_SPACE,
     )

@@ -16,7 +16,7 @@ from models.naming import model_name
 from models.reporting.notes import escape
 from models.reporting.runs import ended_status, with_status
 from tasks.registry.connection import told_in_one_line, user_name
-from tasks.registry.versions import check_promotable, find_version, find_versions
+from tasks.registry.versions import check_promotable, find_version
 from tasks.storage.database import alias_history, insert_new, read_rows, transaction
 from tasks.storage.lock import hold
 
@@ -91,11 +91,11 @@ def move_champion(client: MlflowClient, move: Move) -> None:
 
 def _describe_move(client: MlflowClient, move: Move, before: str | None) -> None:
     """Let the descriptions of both versions begin with what became of them."""
-    day, versions = move.at.date(), {str(v.version): v for v in find_versions(client, move.model)}
-    if before in versions and before != move.to:
-        text = str(versions[before].description or "")
+    day = move.at.date()
+    if before is not None and before != move.to:
+        text = str(find_version(client, move.model, before).description or "")
         client.update_model_version(move.model, before, with_status(text, ended_status(text, day)))
-    text = str(versions[move.to].description or "")
+    text = str(find_version(client, move.model, move.to).description or "")
     status = f"Champion since {day}: {move.action}; {escape(move.why)}"
     client.update_model_version(move.model, move.to, with_status(text, status))
 

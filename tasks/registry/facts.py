@@ -17,25 +17,34 @@ from tasks.registry.versions import find_version, find_versions
 
 
 @told_in_one_line()
-def list_facts(client: MlflowClient, name: str) -> list[dict[str, Any]]:
-    """Every version with its scores, decision and aliases, the newest first."""
+def list_facts(client: MlflowClient, name: str, most: int | None = None) -> list[dict[str, Any]]:
+    """Every version with its scores, decision and aliases, the newest first.
+
+    `most`: the newest alone, and those that have an alias; MLflow takes ten milliseconds for each.
+    """
     aliases = find_aliases(client, name)
-    experiment = client.get_experiment_by_name(name)
-    asked = [experiment.experiment_id] if experiment else []
-    runs = {run.info.run_id: run for run in client.search_runs(asked, max_results=50_000)}
-    versions = find_versions(client, name)
-    return [_facts(version, runs.get(str(version.run_id)), aliases) for version in versions]
+    versions = find_versions(client, name, most or 10_000)
+    listed = {str(version.version) for version in versions}
+    others = sorted(set(aliases) - listed, key=int, reverse=True)
+    versions += [client.get_model_version(name, number) for number in others]
+    return [_facts(version, _find_run(client, version), aliases) for version in versions]
+
+
+def _find_run(client: MlflowClient, version: ModelVersion) -> Run | None:
+    """The run of a version, None where it was deleted for good."""
+    try:
+        return client.get_run(str(version.run_id))
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
 
 
 @told_in_one_line()
 def show_facts(client: MlflowClient, name: str, number: str) -> dict[str, Any]:
     """One version, and when it became or ceased to be the champion (`history`)."""
     version = find_version(client, name, number)
-    try:
-        run = client.get_run(str(version.run_id))
-    except MlflowException:  # deleted for good
-        run = None
-    facts = _facts(version, run, find_aliases(client, name))
+    facts = _facts(version, _find_run(client, version), find_aliases(client, name))
     history = read_history(name)
     chosen = int(number)
     moves = history[(history["to_version"] == chosen) | (history["from_version"] == chosen)]

@@ -164,7 +164,7 @@ def _registry_facts(name: str) -> dict[str, Any]:
     with told_in_one_line():
         client = connect()
         champion = find_champion(client, name)
-        decided = [read_action(version) for version in find_versions(client, name)[:3]]
+        decided = [read_action(version) for version in find_versions(client, name, 3)]
     history = read_history(name)
     days, look = forecast_days(name), read_last_look(name)
     done = history[(history["state"] == "done") & ~history["action"].isin(["pin", "unpin"])]

@@ -21,14 +21,15 @@ from models.records import SnapshotRecord
 from tasks.registry.aliases import find_aliases, find_champion, read_history
 from tasks.registry.artifacts import ArtifactFolder
 from tasks.registry.connection import connect
-from tasks.registry.versions import find_versions
+from tasks.registry.versions import HOLDOUT, find_versions
 from tasks.secrets import hide
 from tasks.storage.home import home
 from tasks.storage.ledger import read_named
 from tasks.storage.snapshots import find_base, read_manifests, shrink
 
-# Of a report, what can be drawn again from what is kept; recalling a retrain needs the summary.
-PICTURES = ("plots", "report.html", "predictions.parquet")
+# Of a report and its run, what can be made again from what is kept: the same recipe on the same
+# snapshot gives the same holdout. Recalling a retrain needs the summary.
+PICTURES = ("plots", "report.html", "predictions.parquet", HOLDOUT)
 # Where a run keeps its copies of the pages, whose originals stay in reports.
 PAGES = "pages"
 # How the name of a folder ends while it is deleted.

@@ -106,10 +106,13 @@ def read_named(model: str) -> tuple[set[int], set[str]]:
     return {int(number) for number, _ in rows}, {str(sha256) for _, sha256 in rows}
 
 
-def read_ledger(model: str | None = None, *, distributions: bool = True) -> pd.DataFrame:
+def read_ledger(
+    model: str | None = None, *, distributions: bool = True, since: dt.date | None = None
+) -> pd.DataFrame:
     """All forecasts of a model, or of every one, with the scores in force, if any.
 
     Without `distributions` the quantiles and pinball losses are left out, most of the bytes.
+    `since`: the first day that was forecast from; empty for all.
     """
     hidden = {"forecast_id", "source", "note"}
     bulky = set() if distributions else {"levels", "quantiles", "pinball_bp", "snapshot_sha256"}
@@ -122,6 +125,8 @@ def read_ledger(model: str | None = None, *, distributions: bool = True) -> pd.D
     )
     if model is not None:
         query = query.where(forecasts.c.model == model)
+    if since is not None:
+        query = query.where(forecasts.c.as_of >= since)
     with transaction() as connection:
         return read_rows(connection, query)
 

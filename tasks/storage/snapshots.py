@@ -67,13 +67,13 @@ def read_candles(record: SnapshotRecord) -> pd.DataFrame:
 def _read(folder: Path) -> pd.DataFrame:
     path = folder / "candles.parquet"
     if not path.exists() and (base := find_base(folder)):
-        return apply_changes(read_frame(_changes_path(folder, base)), _read(folder.parent / base))
+        return apply_changes(read_frame(changes_path(folder, base)), _read(folder.parent / base))
     return read_frame(path)
 
 
 def find_base(folder: Path) -> str:
     """The snapshot, by hash, from which one differs little that is kept as changes; else empty."""
-    found = next(folder.glob(_changes_path(folder, "*").name), None)
+    found = next(folder.glob(changes_path(folder, "*").name), None)
     return "" if found is None else found.stem.partition("-")[2]
 
 
@@ -87,11 +87,12 @@ def shrink(record: SnapshotRecord, base: SnapshotRecord) -> None:
     if changes is None or 2 * len(changes) > len(candles):
         return
     if digest_candles(apply_changes(changes, before)) == record.sha256:
-        write_frame(changes, _changes_path(record.folder, base.sha256))
+        write_frame(changes, changes_path(record.folder, base.sha256))
         record.candles_path.unlink()
 
 
-def _changes_path(folder: Path, base: str) -> Path:
+def changes_path(folder: Path, base: str) -> Path:
+    """Where a snapshot lies that is kept as its changes from another."""
     return folder / f"changes-{base}.parquet"
 
 

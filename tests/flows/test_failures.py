@@ -128,7 +128,7 @@ def test_a_champion_whose_files_somebody_deleted_is_seen_before_training(
     files.with_name("aside").rename(files)
     assert run(retrain, 1)["model_version"] == "2"
     newer = champion_files(client)
-    shutil.rmtree(newer / "artifacts" / "holdout")
+    (newer / "artifacts" / "forecaster" / "recipe.json").unlink()
     with pytest.raises(InputError, match=r"not those .*`btc rollback --to 1 --why …` lets") as told:
         run(retrain, 2)
     assert "\n" not in str(told.value)

@@ -18,6 +18,7 @@ from models.reporting.chart import (
     draw,
     nice_ticks,
     padded,
+    thin,
 )
 from models.reporting.render import render_chart
 
@@ -97,3 +98,10 @@ def test_a_chart_file_is_one_whole_svg_with_its_own_colours() -> None:
     assert root.tag.endswith("svg")
     assert "The finding &amp; its &lt;numbers&gt;" in text
     assert "prefers-color-scheme: dark" in text
+
+
+def test_ten_years_of_days_are_drawn_by_no_more_points_than_one():
+    assert thin(5) == [0, 1, 2, 3, 4]
+    places = thin(3650)
+    assert len(places) == 366 and places[0] == 0 and places[-1] == 3649
+    assert places == sorted(set(places))
