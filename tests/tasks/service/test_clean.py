@@ -93,7 +93,7 @@ def test_what_the_champion_names_stays_whole_and_older_pictures_go(five_days: Pa
     parts = {"plots", "predictions.parquet", "pages"}
     assert {part for path in gone for part in path.parts} >= parts
     # Scores of a holdout are compared with by its successor alone; snapshots are still readable.
-    assert all((parts | {"holdouts", "snapshots"}) & set(path.parts) for path in gone)
+    assert all((parts | {"holdout", "holdouts", "snapshots"}) & set(path.parts) for path in gone)
     assert all(intact for _, intact in list_snapshots())
     assert next(five_days.glob("reports/*-v1/summary.json")).exists()
     assert next(five_days.glob("reports/*-v2/predictions.parquet")).exists()
