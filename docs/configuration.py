@@ -35,6 +35,7 @@ code by `python docs/configuration.py`.
 | `BTC_SMTP_URL` | the mail server of `btc alerts add email` |
 | `BTC_CODE_VERSION` | what a version keeps as its code where there is no git, as in an image |
 | `MLFLOW_TRACKING_URI`, `PREFECT_API_URL` | servers of your own |
+| `BTC_TEMPORARY_SERVER` | set by a command for the processes that it starts; not by you |
 | `NO_COLOR` | plain text on a terminal |
 """
 TRAININGS = {"recipe.training (on chunks)": Chunks, "recipe.training (on windows)": Windows}
