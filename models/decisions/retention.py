@@ -14,7 +14,13 @@ class StoredVersion(BaseModel):
     model_config = ConfigDict(frozen=True)
     number: int
     as_of: dt.date
+    made: dt.date
+    """The day on which it was registered; later than `as_of` where old days are done again."""
     snapshot_sha256: str
+
+    def is_before(self, last: dt.date) -> bool:
+        """Whether both its day and that on which it was made are before `last`."""
+        return self.as_of < last and self.made < last
 
 
 def select_champions(champions: list[int], keep_champions: int) -> set[int]:
@@ -29,5 +35,5 @@ def select_champions(champions: list[int], keep_champions: int) -> set[int]:
 def select_old(
     versions: Iterable[StoredVersion], kept: set[int], last: dt.date
 ) -> list[StoredVersion]:
-    """Versions of days before `last` that are not kept."""
-    return [one for one in versions if one.as_of < last and one.number not in kept]
+    """Versions of days before `last`, also registered before it, that are not kept."""
+    return [one for one in versions if one.is_before(last) and one.number not in kept]

@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import shlex
 import shutil
+import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -121,12 +122,21 @@ def _left_over(symbol: str) -> Iterator[Finding]:
         if not mine:
             return
         halves = [path for path in home().glob("*/.*") if path.parent.name != "prefect"]
+        halves = [path for path in halves if _is_left(path)]
         for path in [*find_dead_work(), *halves]:
             yield Finding(
                 f"{path.relative_to(home())} was left by a run that was cut off",
                 "btc doctor --fix",
                 lambda path=path: _remove(path),  # type: ignore[misc]
             )
+
+
+def _is_left(path: Path) -> bool:
+    """Whether nobody has written it for an hour; till then it may be of another symbol's run."""
+    try:
+        return path.stat().st_mtime < time.time() - 3600
+    except FileNotFoundError:
+        return False
 
 
 def _remove(path: Path) -> None:

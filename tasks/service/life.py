@@ -6,6 +6,7 @@ takes the runs of the others for dead.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -55,12 +56,18 @@ def home_id() -> str:
 
 
 def check_same_home(other: str) -> None:
-    """Raise InputError where the folder is not the `other` one, and no locks are shared either."""
-    if not shares_locks() and home_id() != other:
+    """Raise InputError unless registry and ledger are those of the run in the `other` folder.
+
+    The same folder is, and so are an MLflow server and a ledger that machines share.
+    """
+    shared = shares_locks() and not os.environ.get("MLFLOW_TRACKING_URI", "sqlite").startswith(
+        "sqlite"
+    )
+    if not shared and home_id() != other:
         raise InputError(
             f"this worker keeps its state in {home()}, which is not the folder of the run that "
             "gave it work: start it with the same BTC_HOME on a shared disk, or share a PostgreSQL "
-            "ledger (BTC_DATABASE_URL)"
+            "ledger (BTC_DATABASE_URL) and an MLflow server (MLFLOW_TRACKING_URI)"
         )
 
 

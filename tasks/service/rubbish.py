@@ -21,7 +21,7 @@ from models.records import SnapshotRecord
 from tasks.registry.aliases import find_aliases, find_champion, read_history
 from tasks.registry.artifacts import ArtifactFolder
 from tasks.registry.connection import connect
-from tasks.registry.versions import HOLDOUT, find_versions
+from tasks.registry.versions import HOLDOUT, find_versions, read_action
 from tasks.secrets import hide
 from tasks.storage.home import home
 from tasks.storage.ledger import read_named
@@ -35,7 +35,9 @@ PAGES = "pages"
 # How the name of a folder ends while it is deleted.
 GOING = "-going"
 # Tag of a version whose pictures went, so that no other day asks MLflow for them again.
-TIDIED = "pictures"
+TIDIED = "pictures_deleted"
+# Decisions after which a version served.
+TOOK_OVER = ("promote", "refresh")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def _look(
         number: StoredVersion(
             number=number,
             as_of=dt.date.fromisoformat(version.tags["as_of"]),
+            made=_day(version.creation_timestamp),
             snapshot_sha256=version.tags["snapshot_sha256"],
         )
         for number, version in versions.items()
@@ -106,11 +109,18 @@ def _look(
     history = read_history(name)
     moved = history.loc[history["state"] == "done", "to_version"].astype(int).tolist()
     champion = find_champion(client, name)
-    served = moved if champion is None else [*moved, int(champion.version)]
+    # Beside the ledger, which may be another one than that of whoever made the versions.
+    decided = sorted(n for n, version in versions.items() if read_action(version) in TOOK_OVER)
+    served = [*decided, *moved] if champion is None else [*decided, *moved, int(champion.version)]
     champions = select_champions(served, retention.keep_champions)
     # Whoever gave a version an alias counts on it.
     champions |= {int(number) for number in find_aliases(client, name)} if versions else set()
-    old = {one.number for one in select_old(stored.values(), champions | forecast, last)}
+    kept = champions | forecast | set(decided)
+    old = {
+        one.number
+        for one in select_old(stored.values(), kept, last)
+        if not _is_elsewhere(client, versions[one.number])
+    }
     return Model(client, name, versions, stored, champions, old, last)
 
 
@@ -121,7 +131,7 @@ def _report_pictures(model: Model) -> Iterator[Item]:
         found = ours.fullmatch(folder.name)
         if found is None or int(found[2]) in model.champions:
             continue
-        if dt.date.fromisoformat(found[1]) < model.last:
+        if max(dt.date.fromisoformat(found[1]), _changed(folder / "summary.json")) < model.last:
             for part in PICTURES:
                 if (folder / part).exists():
                     yield _on_disk(f"pictures of {folder.name}", folder / part)
@@ -131,7 +141,7 @@ def _run_pictures(model: Model) -> Iterator[Item]:
     """MLflow's copies of the same, and of the pages of the days."""
     for number, one in sorted(model.stored.items()):
         version = model.versions[number]
-        if one.as_of >= model.last or number in model.champions or TIDIED in version.tags:
+        if number in model.champions or TIDIED in version.tags or not one.is_before(model.last):
             continue
         try:
             run = model.client.get_run(str(version.run_id))
@@ -160,14 +170,12 @@ def _delete_pictures(
 ) -> None:
     for path in paths:
         artifacts.delete(path)
-    client.set_model_version_tag(version.name, str(version.version), TIDIED, "deleted")
+    client.set_model_version_tag(version.name, str(version.version), TIDIED, "yes")
 
 
 def _versions(model: Model) -> Iterator[Item]:
     for number in sorted(model.old):
         version = model.versions[number]
-        if _is_elsewhere(model, version):
-            continue
         identity = _logged_model(version)
         address = _model_address(model.client, identity) if identity else ""
         yield Item(
@@ -178,10 +186,10 @@ def _versions(model: Model) -> Iterator[Item]:
         )
 
 
-def _is_elsewhere(model: Model, version: ModelVersion) -> bool:
+def _is_elsewhere(client: MlflowClient, version: ModelVersion) -> bool:
     """Whether somebody registered the same files under another name."""
-    found = model.client.search_model_versions(f"run_id = '{version.run_id}'")
-    return any(other.name != model.name for other in found)
+    found = client.search_model_versions(f"run_id = '{version.run_id}'")
+    return any(other.name != version.name for other in found)
 
 
 def _delete_version(
@@ -224,8 +232,8 @@ def _orphans(model: Model) -> Iterator[Item]:
     root = ArtifactFolder(f"{experiment.artifact_location}/models")
     for folder in root.find():
         identity = folder.path
-        if identity.startswith("m-") and identity not in named and _is_orphan(model, identity):
-            address = f"{root.address}/{identity}"
+        address = f"{root.address}/{identity}"
+        if identity.startswith("m-") and identity not in named and _is_orphan(model, address):
             yield Item(
                 "a model without a version",
                 hide(address),
@@ -234,16 +242,16 @@ def _orphans(model: Model) -> Iterator[Item]:
             )
 
 
-def _is_orphan(model: Model, identity: str) -> bool:
-    """Whether a model's record was deleted, or is old and no version of any name is of its run."""
+def _is_orphan(model: Model, address: str) -> bool:
+    """Whether a model is old and no version of any name is of its run, or nothing is left of it."""
     try:
-        logged = model.client.get_logged_model(identity)
+        logged = model.client.get_logged_model(address.rpartition("/")[2])
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return True
+            # Files that this database does not know may be another database's.
+            return ArtifactFolder(address).count_bytes() == 0
         raise
-    made = dt.datetime.fromtimestamp(logged.creation_timestamp / 1000, dt.UTC).date()
-    if made >= model.last:
+    if _day(logged.creation_timestamp) >= model.last:
         return False
     return not model.client.search_model_versions(f"run_id = '{logged.source_run_id}'")
 
@@ -304,9 +312,13 @@ def _old(last: dt.date) -> Iterator[Item]:
     for path in sorted((home() / "tuning").glob("*/candles.parquet")):
         if _changed(path) < last:
             yield _on_disk("candles of an old search", path)
-    for path in sorted(home().glob(f"*/.*{GOING}")):
+    for path in sorted([*home().glob(f"*/.*{GOING}"), *home().glob(f"reports/*/.*{GOING}")]):
         if _changed(path) < last:
             yield _on_disk("left by a cleaning that was cut off", path)
+
+
+def _day(milliseconds: int) -> dt.date:
+    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC).date()
 
 
 def _changed(path: Path) -> dt.date:
@@ -327,7 +339,9 @@ def _remove(path: Path) -> None:
         if path.is_dir():
             # Half a folder must not look like a whole one.
             going = path.with_name(f".{path.name.lstrip('.').removesuffix(GOING)}{GOING}")
-            path.rename(going)
+            if going != path:
+                shutil.rmtree(going, ignore_errors=True)  # of an earlier try
+                path.rename(going)
             shutil.rmtree(going)
         else:
             path.unlink()

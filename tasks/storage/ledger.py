@@ -98,12 +98,15 @@ def score_due(model: str, candles: pd.DataFrame, source: str, now: dt.datetime) 
 
 
 def read_named(model: str) -> tuple[set[int], set[str]]:
-    """The versions that forecast for a model, and the hashes of the snapshots that they saw."""
-    named = (forecasts.c.version, forecasts.c.snapshot_sha256)
+    """The versions that forecast for a model, and the hashes of the snapshots that any model saw.
+
+    Any, since the same candles under two symbols are one snapshot.
+    """
+    of_model = select(forecasts.c.version).where(forecasts.c.model == model).distinct()
     with transaction() as connection:
-        found = connection.execute(select(*named).where(forecasts.c.model == model).distinct())
-        rows = found.all()
-    return {int(number) for number, _ in rows}, {str(sha256) for _, sha256 in rows}
+        versions = connection.scalars(of_model).all()
+        snapshots = connection.scalars(select(forecasts.c.snapshot_sha256).distinct()).all()
+    return {int(number) for number in versions}, set(snapshots)
 
 
 def read_ledger(

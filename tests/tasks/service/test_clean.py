@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,8 +41,10 @@ def five_days(own_home: Path, prefect_api: str, shared_root: Path) -> Path:
 
 
 def grow_old(home: Path) -> None:
-    """Let every file be as if it were of a year ago."""
+    """Let every file and version be as if it were of a year ago."""
     then = time.time() - 365 * 86_400
+    with closing(sqlite3.connect(home / "mlflow.db")) as database, database:
+        database.execute("UPDATE model_versions SET creation_time = ?", [int(1000 * then)])
     for path in home.rglob("*"):
         os.utime(path, (then, then))
 
@@ -72,7 +76,7 @@ def test_the_champion_and_its_last_predecessors_are_kept() -> None:
     assert select_champions([1, 2, 1], 0) == {1}
     first = dt.date(2026, 1, 1)
     versions = [
-        StoredVersion(number=n, as_of=first + dt.timedelta(days=n), snapshot_sha256="")
+        StoredVersion(number=n, as_of=first + dt.timedelta(days=n), made=first, snapshot_sha256="")
         for n in range(1, 200)
     ]
     old = select_old(versions, {2, 3}, dt.date(2026, 3, 3))
