@@ -18,7 +18,7 @@ from flows.retrain import retrain
 from models.config.judging import Retention
 from models.decisions.retention import StoredVersion, select_champions, select_old
 from models.errors import InputError
-from tasks.registry.connection import connect
+from tasks.registry.connection import connect, find_experiment
 from tasks.registry.versions import find_versions
 from tasks.service.clean import clean_alone, delete
 from tasks.service.rubbish import Item, find_rubbish
@@ -136,9 +136,36 @@ def test_a_version_that_nothing_names_goes_and_a_cut_off_deletion_is_finished(
 
 
 @pytest.mark.server
+def test_what_another_database_or_ledger_may_name_stays(
+    five_days: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A registry that was begun anew over the same files, and a ledger that was lost."""
+    grow_old(five_days)
+    models = sorted(five_days.glob("mlartifacts/*/models/*/artifacts/MLmodel"))
+    (five_days / "ledger.db").unlink()
+    clean_alone("BTC/USD", STRICT, LATER)
+    assert len(numbers(connect())) == 2
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    client = connect()
+    find_experiment(client, NAME)
+    clean_alone("BTC/USD", STRICT, LATER)
+    assert len(models) == 2 and all(path.exists() for path in models)
+
+
+@pytest.mark.server
+def test_what_was_made_lately_stays_though_its_candles_are_old(five_days: Path) -> None:
+    client = connect()
+    add_unused(client)
+    before = numbers(client)
+    clean_alone("BTC/USD", STRICT, dt.datetime.now(dt.UTC).date())
+    assert numbers(client) == before and next(five_days.glob("reports/*-v1/plots"))
+
+
+@pytest.mark.server
 def test_the_daily_retrain_cleans_by_its_configuration_and_failing_to_spoils_nothing(
     five_days: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    grow_old(five_days)
     plots = next(five_days.glob("reports/*-v1/plots"))
     strict = STRICT.model_dump()
 

@@ -54,7 +54,9 @@ def leave_work(home: Path) -> None:
 
 
 def leave_half_a_file(home: Path) -> None:
-    (home / "reports" / ".index.html.part").touch()
+    path = home / "reports" / ".index.html.part"
+    path.touch()
+    os.utime(path, (0, 0))
 
 
 def open_to_others(home: Path) -> None:
