@@ -9,6 +9,7 @@ import datetime as dt
 import os
 import shutil
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterable
 from contextlib import closing
@@ -149,8 +150,13 @@ def _multiply_rows(database: sqlite3.Connection, twins: list[Twin]) -> None:
             new = [{key: twin.rename(value) for key, value in row.items()} for row in rows]
             if table.startswith("model_version"):
                 new = [row | {"version": twin.number} for row in new]
+            made = int(1000 * time.time()) - 86_400_000 * (n_days - twin.number)
+            if table == "model_versions":
+                new = [row | {"creation_time": made} for row in new]
+            if table == "logged_models":
+                new = [row | {"creation_timestamp_ms": made} for row in new]
             if table == "model_version_tags" and n_days - twin.number >= KEEP:
-                new.append(new[0] | {"key": TIDIED, "value": "deleted"})
+                new.append(new[0] | {"key": TIDIED, "value": "yes"})
             _insert(database, table, new)
     database.execute("UPDATE registered_model_aliases SET version = ?", [n_days])
     database.commit()

@@ -137,7 +137,7 @@ def _retrain(home: Path, arguments: Sequence[str]) -> list[tuple[float, float, f
     for line in process.stderr:
         said.append(line)
         # The last stage of a symbol in this process; on workers the run tells each as it ends.
-        if line.startswith("symbol  " if "--jobs" in arguments else "page  "):
+        if line.startswith("symbol  " if "--jobs" in arguments else "clean  "):
             rows.append(watch.row())
     looking.join()
     if process.wait():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -242,10 +241,10 @@ def _artifacts(client: MlflowClient) -> Iterator[Finding]:
         named = _named_in(client, experiment.experiment_id) | {"models"}
         for path in there:
             if path.name not in named:
+                # Another database, moved away or on a server, may know it: a person must look.
                 yield Finding(
                     f"{path.relative_to(home())} belongs to no run and no model",
-                    "btc doctor --fix",
-                    partial(shutil.rmtree, path),
+                    f"if no other MLflow database of yours knows it: rm -r {path}",
                 )
 
 

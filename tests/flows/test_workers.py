@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,30 @@ def works_on(home: Path, pid: int) -> bool:
         links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
     folders = {Path(link).parent for link in links if f"{home}/work/" in link}
     return any((folder / "scaled").exists() for folder in folders)
+
+
+@pytest.mark.soak
+def test_folds_of_a_killed_dask_worker_run_elsewhere(tmp_path: Path, prefect_api: str) -> None:
+    first = backtest(tmp_path / "one", prefect_api, "--jobs", "1")
+    home = tmp_path / "dask"
+    with cluster(home, prefect_api) as (address, workers), ThreadPoolExecutor() as threads:
+        done = threads.submit(backtest, home, prefect_api, "--runner", "dask", "--address", address)
+        while not done.done() and not list(home.glob("backtest/units/*.npz")):
+            time.sleep(0.02)
+        before = len(list(home.glob("backtest/units/*.npz")))
+        workers[0].kill()
+        again = done.result()
+    assert again["horizons"] == first["horizons"]
+    assert 0 < before < len(list(home.glob("backtest/units/*.npz")))
+
+
+def backtest(home: Path, api: str, *arguments: str) -> dict[str, Any]:
+    """Three folds of two recipes, beside a baseline; what it wrote as JSON."""
+    home.mkdir(exist_ok=True)
+    asked = ("--source", "sample", "--start", "2025-04-01", "--end", "2025-06-30")
+    asked += ("--refit-days", "31", "--recipes", "default,gru", "--baselines", "naive")
+    target = home / "backtest.json"
+    command = ("backtest", *asked, "--horizon", "2", *arguments, "--json", str(target))
+    done = btc(*command, env=environment(home, PREFECT_API_URL=api), cwd=home, timeout=900)
+    assert done.returncode == 0, done.stderr
+    return json.loads(target.read_text())  # type: ignore[no-any-return]

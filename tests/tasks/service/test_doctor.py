@@ -165,9 +165,9 @@ MENDED = [
     (leave_half_a_file, ".index.html.part was left by a run that was cut off"),
     (open_to_others, "others may read"),
     (cut_a_move_off, "a move of the champion was cut off"),
-    (orphan_artifacts, "m-0 belongs to no run and no model"),
 ]
 TOLD = [
+    (orphan_artifacts, "m-0 belongs to no run and no model"),
     (move_the_alias, "@champion is version 1, and the history's last move is to 7"),
     (drop_the_alias, "there is no @champion, and the history's last move is to 1"),
     (forget_a_version, "forecasts of version 9, which the registry lacks"),
