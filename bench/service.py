@@ -74,7 +74,7 @@ def _measure_load(api: str, n_runs: int) -> None:
         if str(port) in (process.info["cmdline"] or []) and "server" in process.info["cmdline"]
     )
     config = RetrainConfig(source="sample", as_of=dt.date(2025, 6, 30))
-    with hold(model_name(config.symbol, synthetic=False)):
+    with hold(model_name(config.symbol, synthetic=False), day=config.as_of):
         for done in range(0, n_runs, PART):
             start = time.perf_counter()
             for _ in range(PART):

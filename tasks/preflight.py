@@ -6,8 +6,6 @@ import datetime as dt
 from http import HTTPStatus
 
 import httpx
-from prefect import get_client
-from prefect.settings import PREFECT_API_URL
 
 from models.config.flows import Fitting
 from models.data.candles import COLUMNS
@@ -54,6 +52,10 @@ def check_clock(symbol: str, newest_closed: dt.date) -> None:
 
 def check_prefect() -> None:
     """Raise InputError unless the Prefect server, if one is named, answers and knows the user."""
+    # Not before: once Prefect is imported it starts a server of its own where it needs one.
+    from prefect import get_client
+    from prefect.settings import PREFECT_API_URL
+
     api_url = PREFECT_API_URL.value()
     if not api_url:
         return

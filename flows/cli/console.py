@@ -168,14 +168,13 @@ def settle_request(config: F) -> tuple[F, str]:
     """Settle the source, prepare the environment, and check all that needs no training."""
     settled, note = settle_source(config)
     prepare_environment()
-    # Before the checks, which import Prefect: it would start a server of its own, and later.
-    own_server = start_temporary_server()
     with hushed_imports():
         from tasks.preflight import check_prefect, check_request
-    if own_server is None:
-        check_prefect()
     if not _symbols(settled):  # Of several, each is checked by its own run: one may fail alone.
         check_request(settled)
+    # After what needs no server; before Prefect is imported, which would start one of its own.
+    if start_temporary_server() is None:
+        check_prefect()
     return settled, note
 
 

@@ -98,7 +98,8 @@ class RetrainConfig(Fitting):
     def for_symbol(self, symbol: str) -> Self:
         """The same for one symbol; {base} and {quote} in the source become its parts."""
         source = _source_of(self.source, symbol)
-        return self.model_copy(update={"symbol": symbol, "symbols": (), "source": source})
+        new = {"symbol": symbol, "symbols": (), "source": source, "workers": Workers()}
+        return self.model_copy(update=new)
 
 
 def _source_of(source: Any, symbol: str) -> Any:

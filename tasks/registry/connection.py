@@ -18,8 +18,6 @@ import mlflow
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 
 from models.errors import InputError, RegistryError
 from tasks.registry.store import check_store
@@ -84,6 +82,9 @@ def artifact_address(run_id: str, path: str) -> str:
 
 def prefect_run_address() -> str:
     """Address of the running flow in Prefect's UI; empty where no server was named."""
+    from prefect.runtime import flow_run
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
+
     address, identity = PREFECT_UI_URL.value(), flow_run.get_id()
     if not address or not identity or not PREFECT_API_URL.value():
         return ""

@@ -38,6 +38,7 @@ def test_a_retrain_takes_its_candles_from_the_exchange(
     assert client.get_run(run.summary["run_id"]).data.params["source"] == "exchange:bitstamp"
     found = [found["message"] for found in run.summary["findings"]]
     assert "revised 2023-02-28" in found[0] and "no volume" in found[1]
-    artifacts = requests.post(f"{prefect_api}/artifacts/filter", json={}, timeout=10).json()
+    asked_for = {"artifacts": {"key": {"any_": ["validation"]}}, "sort": "CREATED_DESC"}
+    artifacts = requests.post(f"{prefect_api}/artifacts/filter", json=asked_for, timeout=10).json()
     reports = [found["data"] for found in artifacts if found["key"] == "validation"]
     assert any("revised 2023-02-28" in report for report in reports)

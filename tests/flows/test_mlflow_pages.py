@@ -123,7 +123,7 @@ def test_run_page_has_metrics_in_order_and_the_description_with_its_picture(show
     metrics = [
         line.split()[0]
         for line in names
-        if line.split()[0] in ("crps_bp_h1", "skill_vs_naive_h1", "seconds/train")
+        if "".join(line.split()[:1]) in ("crps_bp_h1", "skill_vs_naive_h1", "seconds/train")
     ]
     assert metrics[:2] == ["skill_vs_naive_h1", "crps_bp_h1"]
     page.get_by_text("Show more", exact=True).first.click()

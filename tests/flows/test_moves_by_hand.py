@@ -73,7 +73,7 @@ def test_second_retrain_at_once_ends_saying_so(
     run: Run, five_days: Path, client: MlflowClient
 ) -> None:
     n_versions = len(client.search_model_versions(f"name = '{NAME}'"))
-    with hold(NAME) as mine:
+    with hold(NAME, day=date(8)) as mine:
         assert mine
         assert "is at work" in run(retrain, 8)["skipped"]
         assert "is at work" in run(forecast, 8)["skipped"]

@@ -90,7 +90,8 @@ def test_each_day_has_one_version_whose_decision_is_what_the_alias_did(
     assert aliases == {"champion": decided[-1], "challenger": str(undisturbed.n_days)}
 
 
-@pytest.mark.parametrize("points", [FEW_POINTS, pytest.param(POINTS, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("points", [FEW_POINTS, POINTS])
 def test_killed_days_end_as_undisturbed_ones(
     points: tuple[str, ...], runner: subprocess.Popen[str], undisturbed: Undisturbed, tmp_path: Path
 ) -> None:

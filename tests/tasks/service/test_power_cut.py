@@ -16,18 +16,13 @@ from models.data.sample import make_sample
 from tests.service import btc_up
 from tests.simulation.days import RECIPE, end_state
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.server, pytest.mark.soak, pytest.mark.timeout(900)]
 
 PLACES = [
+    "tasks.ingest.write_frame",
+    "tasks.train.fit_forecaster",
     "tasks.register._register_version",
-    *(
-        pytest.param(place, marks=pytest.mark.soak)
-        for place in (
-            "tasks.ingest.write_frame",
-            "tasks.train.fit_forecaster",
-            "tasks.registry.aliases._add_history",
-        )
-    ),
+    "tasks.registry.aliases._add_history",
 ]
 
 
