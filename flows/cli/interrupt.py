@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import threading
 from typing import NoReturn
 
@@ -26,6 +27,7 @@ def watch_interrupts() -> None:
     # Not the default handler, which asyncio would replace by one of its own.
     signal.signal(signal.SIGINT, _interrupt)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    sys.unraisablehook = _tell_unless_interrupted
     threading.Thread(target=_watch, args=(read,), daemon=True).start()
 
 
@@ -63,6 +65,12 @@ def end_interrupted() -> NoReturn:
 def is_interrupted() -> bool:
     """Whether a Ctrl-C was heard: an error after it may be its doing."""
     return _begun.is_set()
+
+
+def _tell_unless_interrupted(unraisable: sys.UnraisableHookArgs) -> None:
+    """Say nothing of a Ctrl-C that came while Python freed memory; the watch ends the command."""
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

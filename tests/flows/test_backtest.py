@@ -115,6 +115,7 @@ def test_mlflow_has_a_parent_and_a_child_for_every_model(one_job: Backtest) -> N
     assert parent.info.end_time - parent.info.start_time > 1000
 
 
+@pytest.mark.soak
 def test_two_jobs_give_the_same_numbers(
     one_job: Backtest, backtest: Callable[..., Backtest]
 ) -> None:

@@ -16,7 +16,7 @@ from tests.flows.conftest import Run
 from tests.flows.states import copy_state
 from tests.servers import BIN, btc, environment, free_port, running, wait_for
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.soak]
 
 NAME = "btc-usd-synthetic"
 # Three models over six weeks, two days ahead.

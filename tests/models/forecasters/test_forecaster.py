@@ -165,7 +165,7 @@ for cell in sys.argv[1:]:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_processes_predict_the_same_to_the_last_bit():
     """Also when other cells were trained before in one of them, in another order."""
     processes = [

@@ -85,7 +85,7 @@ def test_a_regression_fitted_again_forecasts_as_a_forecaster_that_holds_it(candl
     assert np.abs(holds.predict(candles[:336]).quantiles - apart[0][-1]).max() > 1e-6
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("cell", tuple(READS_BOTH_WAYS))
 def test_no_recipe_knows_a_later_candle(candles, cell):
     """The first origin is 330; what comes after a day changes no forecast up to that day."""

@@ -13,7 +13,7 @@ import pytest
 
 from tests.service import btc_up
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.server, pytest.mark.soak, pytest.mark.timeout(600)]
 
 
 def test_ctrl_c_ends_all_that_was_started(tmp_path: Path) -> None:
