@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from multiprocessing import get_context
@@ -19,12 +20,13 @@ from models.forecasters.fit import fit_forecaster
 from models.forecasters.walk_forward import group_spans, make_spans, predict_group
 from models.learning.network import build_network
 from models.learning.prepare import Prepared, prepare
-from models.learning.splits import holdout_split
+from models.learning.splits import Span, holdout_split
 from models.learning.student_t import student_t_loss
 from models.learning.windows import make_windows
 from models.scoring.backtest import LEVELS
 
 CLASSROOM_EPOCHS = 15
+FOLDS = 7
 ROWS = (3_700, 37_000, 370_000)
 
 
@@ -77,25 +79,40 @@ def _fit_plain_windows(candles: pd.DataFrame) -> float:
     return default.members * (time.perf_counter() - start) * seen / len(x)
 
 
-def _yearly(candles: pd.DataFrame) -> None:
-    days = 7 * 365
-    if len(candles) < days + 400:
-        return
+def yearly_groups(candles: pd.DataFrame) -> tuple[Recipe, list[list[Span]]]:
+    """The default recipe, and the folds that it forecasts in seven years; none of too few days."""
     recipe = Recipe(quantile_levels=LEVELS, seed=BacktestConfig().seed)
     stop = len(candles) - 1
-    spans = make_spans(range(stop - days, stop), refit_days=365, rolling_days=None)
-    groups = group_spans(recipe, spans)
+    if len(candles) < FOLDS * 365 + 400:
+        return recipe, []
+    days = range(stop - FOLDS * 365, stop)
+    return recipe, group_spans(recipe, make_spans(days, refit_days=365, rolling_days=None))
+
+
+def predict_together(
+    recipe: Recipe, candles: pd.DataFrame, groups: Sequence[Sequence[Span]]
+) -> float:
+    """Seconds of two processes that forecast the folds, as `btc backtest` starts them.
+
+    The start of the processes, TensorFlow's import too, is counted.
+    """
+    start = time.perf_counter()
+    with ProcessPoolExecutor(2, get_context("spawn"), prepare_worker) as pool:
+        list(pool.map(predict_group, repeat(recipe), repeat(candles), groups))
+    return time.perf_counter() - start
+
+
+def _yearly(candles: pd.DataFrame) -> None:
+    recipe, groups = yearly_groups(candles)
+    if not groups:
+        return
     start = time.perf_counter()
     for group in groups:
         predict_group(recipe, candles, group)
     alone = time.perf_counter() - start
-    # As `btc backtest` runs them; the start of the processes, TensorFlow's import too, is counted.
-    start = time.perf_counter()
-    with ProcessPoolExecutor(2, get_context("spawn"), prepare_worker) as pool:
-        list(pool.map(predict_group, repeat(recipe), repeat(candles), groups))
-    together = time.perf_counter() - start
+    together = predict_together(recipe, candles, groups)
     print(
-        f"yearly backtest, 7 folds x {recipe.members} networks: one process {alone:.1f} s, "
+        f"yearly backtest, {FOLDS} folds x {recipe.members} networks: one process {alone:.1f} s, "
         f"two processes {together:.1f} s"
     )
 

@@ -13,20 +13,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
 import psutil
 
-from flows.worker import prepare_worker
 from models.config.data import Reading
-from models.config.flows import BacktestConfig
-from models.config.recipe import Recipe
-from models.scoring.backtest import LEVELS
 from tasks.sources import fetch_candles
 from tasks.storage.home import prepare_environment
 from tests.servers import BIN, environment
@@ -38,7 +31,6 @@ WAYS = {
 }
 COUNTS = (1, 2, 4, 8, 16)
 LOOK_SECONDS = 0.5
-FOLDS = 7
 
 
 @dataclass
@@ -147,21 +139,14 @@ def _retrain(home: Path, arguments: Sequence[str]) -> list[tuple[float, float, f
 
 def run_backtests(candles: pd.DataFrame, symbols: int) -> None:
     """Print the time of a yearly backtest of several symbols, seven folds of five networks each."""
-    from models.forecasters.walk_forward import group_spans, make_spans, predict_group
+    # Not before: TensorFlow would hold memory of this process while the retrains are measured.
+    from bench.backtest import FOLDS, predict_together, yearly_groups
 
-    days = FOLDS * 365
-    if len(candles) < days + 400:
+    recipe, groups = yearly_groups(candles)
+    if not groups:
         print(f"backtests: {len(candles):,} candles are too few for {FOLDS} yearly folds")
         return
-    recipe = Recipe(quantile_levels=LEVELS, seed=BacktestConfig().seed)
-    stop = len(candles) - 1
-    spans = make_spans(range(stop - days, stop), refit_days=365, rolling_days=None)
-    groups = group_spans(recipe, spans) * symbols
-    start = time.perf_counter()
-    # As `btc backtest` runs them; the start of the processes is counted.
-    with ProcessPoolExecutor(2, get_context("spawn"), prepare_worker) as pool:
-        list(pool.map(predict_group, repeat(recipe), repeat(candles), groups))
-    wall = time.perf_counter() - start
+    wall = predict_together(recipe, candles, groups * symbols)
     print(
         f"yearly backtests of {symbols} symbols, {FOLDS} folds x {recipe.members} networks each, "
         f"two processes: {wall:.1f} s, {wall / symbols:.1f} s a symbol"

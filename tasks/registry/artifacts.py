@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from mlflow.entities import FileInfo
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from tasks.registry.store import local_folder
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,7 @@ class ArtifactFolder:
     @property
     def folder(self) -> Path | None:
         """The folder on this machine, None where they are elsewhere."""
-        place = urlsplit(self.address)
-        return Path(unquote(place.path)) if place.scheme in ("", "file") else None
+        return local_folder(self.address)
 
     def _walk(self, path: str) -> Iterator[FileInfo]:
         for found in self.find(path):

@@ -8,7 +8,6 @@ import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -19,6 +18,7 @@ from models.errors import InputError
 from models.forecasters.forecaster import Forecaster, load_forecaster
 from tasks.registry.aliases import find_champion
 from tasks.registry.connection import told_in_one_line, tracking_uri
+from tasks.registry.store import local_folder
 from tasks.registry.versions import SERVING, find_versions, read_facts
 
 # MLflow adds this file whenever it hands a version out.
@@ -49,7 +49,7 @@ def fetch_files(source: str) -> Path:
     if source.startswith("models:/m-"):
         model = MlflowClient().get_logged_model(source.removeprefix("models:/"))
         place = str(model.artifact_location)
-    if urlsplit(place).scheme in ("", "file"):
+    if local_folder(place):
         return Path(mlflow.artifacts.download_artifacts(source))
     if source not in _fetched:
         while len(_fetched) >= _KEPT:  # A worker may live for months.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.errors import InputError, ServiceError
 from models.naming import model_name
+from tasks.service.facts import is_registry_there
 from tasks.storage.candle_store import list_stores
 from tasks.storage.home import home
 
@@ -174,7 +174,7 @@ def _snapshots() -> Iterator[Finding]:
 
 
 def _registry(symbol: str) -> Iterator[Finding]:
-    if not (home() / "mlflow.db").exists() and "MLFLOW_TRACKING_URI" not in os.environ:
+    if not is_registry_there():
         return
     from tasks.registry.aliases import find_champion, read_history
     from tasks.registry.connection import connect, told_in_one_line

@@ -39,6 +39,8 @@ def read_manifests(
     """Snapshots' folders, of all or of those given, and their manifests, None for a damaged one."""
     for folder in (home() / "snapshots").glob("*") if folders is None else folders:
         manifest = folder / "manifest.json"
+        if folder.name.startswith("."):
+            continue  # half deleted
         try:
             facts = json.loads(manifest.read_text(encoding="utf-8"))
             yield folder, SnapshotRecord.model_validate(facts | {"folder": folder})

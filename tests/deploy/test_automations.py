@@ -7,10 +7,8 @@ import os
 import signal
 import subprocess
 import textwrap
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import requests
 
 from tests.servers import BIN, REPO, call, environment, prefect_server, running
 from tests.service import HOLDER, schedule
-from tests.tasks.service.test_alerts import Receiver
+from tests.tasks.service.test_alerts import Receiver, receiving
 
 pytestmark = [pytest.mark.server, pytest.mark.soak, pytest.mark.timeout(900)]
 OVERDUE_SECONDS = 20
@@ -29,11 +27,8 @@ OVERDUE_SECONDS = 20
 @pytest.fixture
 def address() -> Iterator[str]:
     """Address of an HTTP receiver."""
-    Receiver.got, Receiver.status = [], 200
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
+    with receiving() as address:
+        yield address
 
 
 def wait_until(is_so: Callable[[], object], seconds: float, what: str) -> float:

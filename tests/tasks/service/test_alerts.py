@@ -7,6 +7,7 @@ import json
 import socketserver
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -67,13 +68,22 @@ class Mail(socketserver.StreamRequestHandler):
             self.wfile.write(b"250 fine\r\n")
 
 
-@pytest.fixture
-def webhook() -> Iterator[str]:
+@contextmanager
+def receiving() -> Iterator[str]:
+    """A real HTTP server that keeps what it is sent in `Receiver.got`; gives its address."""
     Receiver.got, Receiver.status = [], 200
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/secret"
-    server.shutdown()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+
+
+@pytest.fixture
+def webhook() -> Iterator[str]:
+    with receiving() as address:
+        yield f"{address}/secret"
 
 
 @pytest.fixture
