@@ -9,9 +9,10 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from models.config.flows import RetrainConfig
+from models.decisions.alarms import IN_PART
 from models.errors import NoForecastError
 from models.records import CleanedRecord, ForecastRequest, SnapshotRecord
-from models.reporting.notes import say_end
+from models.reporting.notes import say_end, say_failures
 from models.reporting.summaries import (
     Cleaned,
     ForecastSummary,
@@ -66,13 +67,21 @@ def clean_after(
 def end_day(summary: S, forecast: ForecastSummary | Refused) -> S | State[S]:
     """The summary, as a failed state of its own name where the day has no forecast.
 
-    So that it is not green in Prefect, and an automation can look for the name. A retrain that was
-    done before says so.
+    So that it is not green in Prefect, and an automation can look for the name.
     """
     if isinstance(forecast, Refused):
         return Failed(name=NO_FORECAST, message=forecast.refused, data=summary)
-    if isinstance(summary, RetrainSummary) and (told := say_end(summary)):
-        return Completed(message=told, data=summary)
+    return end_run(summary)
+
+
+def end_run(summary: S) -> S | State[S]:
+    """The summary, as a state of its own name where something beside the day's work failed.
+
+    A retrain that was done before says so.
+    """
+    if told := say_end(summary):
+        name = IN_PART if say_failures(summary) else "Completed"
+        return Completed(name=name, message=told, data=summary)
     return summary
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.closing import end_day, forecast_and_score, summary_of
+from flows.closing import end_day, end_run, forecast_and_score, summary_of
 from flows.retrain import retrain
 from flows.run_names import name_forecast
 from flows.symbols import run_each
@@ -48,7 +48,7 @@ def forecast(
         return Skipped(skipped=f"the run of {later:%Y-%m-%d} is due too, and makes up for this day")
     if config.symbols:
         with alive():
-            return run_each(forecast, config, below_usd=below_usd)
+            return end_run(run_each(forecast, config, below_usd=below_usd))
     check_request(config)
     scheduled, now = read_clock()
     newest_closed = newest_closed_day(now)
@@ -66,7 +66,7 @@ def forecast(
         return end_day(summary, summary)
     if config.watch.retrain_on_drift and summary.new_alarms:
         started = retrain_on_drift(config, as_of, summary.new_alarms)
-        return summary.model_copy(update={"retrain": started})
+        return end_run(summary.model_copy(update={"retrain": started}))
     return summary
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.closing import clean_after, end_day, forecast_and_score
+from flows.closing import clean_after, end_day, end_run, forecast_and_score
 from flows.run_names import name_retrain
 from flows.symbols import run_each
 from models.config.flows import RetrainConfig
@@ -66,7 +66,7 @@ def retrain(
         return Skipped(skipped=f"the run of {later:%Y-%m-%d} is due too, and makes up for this day")
     if config.symbols:
         with alive():
-            return run_each(retrain, config)
+            return end_run(run_each(retrain, config))
     check_request(config)
     scheduled, now = read_clock()
     newest_closed = newest_closed_day(now)

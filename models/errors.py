@@ -56,6 +56,10 @@ class SourceError(ServiceError):
     """A source of candles did not answer, or not with candles that can be used."""
 
 
+class CleaningError(ServiceError):
+    """Something that nothing needs any more could not be deleted; all else was."""
+
+
 class RegistryError(ServiceError):
     """MLflow failed, which answered when the run began.
 

@@ -71,12 +71,11 @@ def clean(
 
 def backup(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="The .tar.gz to write.")],
-    symbol: SymbolOption = "BTC/USD",
 ) -> None:
     """Write all state into one file, also while servers run."""
     from tasks.service.backup import back_up
 
-    n_files = back_up(target, symbol)
+    n_files = back_up(target)
     print(f"{n_files} files, {target.stat().st_size / 1e6:,.1f} MB in {target}")
     elsewhere = {
         "the ledger": "BTC_DATABASE_URL",

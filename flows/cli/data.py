@@ -219,9 +219,9 @@ def snapshots() -> None:
             f"{record.n_rows:,}",
             record.first_day,
             record.as_of,
-            "whole" if intact else "DAMAGED",
+            "DAMAGED" if fault else "whole",
         )
-        for record, intact in found
+        for record, fault in found
     ]
     _print_table(("hash", "source", "symbol", "candles", "first", "last", "content"), rows)
 

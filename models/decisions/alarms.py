@@ -14,6 +14,8 @@ STALE_DAYS = 2
 """Age of the newest candle, in days, from which it is an alarm; yesterday's is the normal one."""
 LEAST_DISK_BYTES = 1_000_000_000
 REJECTED_DAYS = 3
+IN_PART = "Done in part"
+"""Name of the state of a run whose day is done, and beside it something failed."""
 REGISTRY = "registry and ledger"
 """Their name among the servers; there only where they do not answer."""
 
@@ -28,6 +30,8 @@ class RunFacts(_Frozen):
     flow: str
     run_id: str
     state: str
+    name: str = ""
+    """Name of the state, such as `IN_PART`."""
     message: str
     day: dt.date
     link: str
@@ -97,6 +101,7 @@ def find_alarms(facts: Facts) -> list[Alarm]:
     """Every alarm that stands at this moment."""
     today = facts.at.date()
     found = [_failed(run) for run in facts.runs if run.state in ("FAILED", "CRASHED")]
+    found += [_in_part(run) for run in facts.runs if run.name == IN_PART]
     found += [
         _alarm("overdue", today, f"{flow} has not run", f"it was due at {due:%H:%M} UTC",
                "`btc status` shows whether the worker runs; `btc up` starts it", key=f"{flow}{due}")
@@ -171,7 +176,7 @@ def find_unknown(facts: Facts, topics: Iterable[str]) -> set[str]:
     """Those of the topics that are not known now, since what would know does not answer."""
     unknown: set[str] = set()
     if not facts.servers.get("prefect"):
-        unknown |= {topic for topic in topics if topic == "overdue" or topic.startswith("run ")}
+        unknown |= {topic for topic in topics if _kind(topic) in ("overdue", "run", "part")}
     if not facts.servers.get(REGISTRY, True):
         known_there = ("candle", "rejected", "drift")  # with the symbols that are served
         unknown |= {topic for topic in topics if _kind(topic) in known_there}
@@ -186,6 +191,18 @@ def _failed(run: RunFacts) -> Alarm:
         what=f"{run.flow} {run.state.lower()}",
         why=run.message or "no reason is known",
         todo="mend what the reason names; the next run does the work, or start one by hand",
+        link=run.link,
+    )
+
+
+def _in_part(run: RunFacts) -> Alarm:
+    return Alarm(
+        topic=f"part {run.flow}",
+        key=run.flow,  # Each run says it again until it is mended.
+        day=run.day,
+        what=f"{run.flow} is done in part",
+        why=run.message,
+        todo="mend what the reason names; `btc clean` and `btc retrain` do the rest by hand",
         link=run.link,
     )
 

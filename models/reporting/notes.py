@@ -11,7 +11,13 @@ from typing import Any
 
 from models.config.recipe import READS_BOTH_WAYS, Recipe
 from models.decisions.promotion import write_outcome
-from models.reporting.summaries import RetrainSummary
+from models.reporting.summaries import (
+    ForecastSummary,
+    Refused,
+    RetrainSummary,
+    Summary,
+    SymbolsSummary,
+)
 from models.wording import price
 
 # Metric, its name for readers, its format; the first five are what most readers need.
@@ -73,10 +79,23 @@ def say_cleaning_failed(summary: RetrainSummary) -> str:
     )
 
 
-def say_end(summary: RetrainSummary) -> str:
-    """What Prefect says of the end of a retrain; empty where there is nothing to say."""
-    done_before = say_nothing_to_train(summary) if summary.done_before else ""
-    return ". ".join(text for text in (done_before, say_cleaning_failed(summary)) if text)
+def say_failures(summary: Summary) -> str:
+    """What failed of a run whose day is done all the same; empty where nothing did."""
+    if isinstance(summary, SymbolsSummary):
+        told = ((symbol, say_failures(done)) for symbol, done in summary.symbols.items())
+        return "; ".join(f"{symbol}: {text}" for symbol, text in told if text)
+    retrained = summary.retrain if isinstance(summary, ForecastSummary) else summary
+    if isinstance(retrained, Refused):
+        return f"Drift asked for a retrain, which could not be had ({retrained.refused})"
+    return say_cleaning_failed(retrained) if isinstance(retrained, RetrainSummary) else ""
+
+
+def say_end(summary: Summary) -> str:
+    """What Prefect says of the end of a run; empty where there is nothing to say."""
+    parts = [say_failures(summary)]
+    if isinstance(summary, RetrainSummary) and summary.done_before:
+        parts.insert(0, say_nothing_to_train(summary))
+    return ". ".join(part for part in parts if part)
 
 
 def say_cell(recipe: Mapping[str, Any]) -> str:

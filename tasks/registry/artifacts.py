@@ -37,6 +37,11 @@ class ArtifactFolder:
         """The folder on this machine, None where they are elsewhere."""
         return local_folder(self.address)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine can reach them: not those in a folder of another machine."""
+        return self.folder is None or self.folder.exists()
+
     def _walk(self, path: str) -> Iterator[FileInfo]:
         for found in self.find(path):
             if found.is_dir:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,8 +18,8 @@ from models.config.flows import RetrainConfig
 from models.naming import model_name, run_labels
 from models.records import SnapshotRecord
 from models.reporting.runs import Point, describe_model, retrain_params
+from tasks.registry.artifacts import ArtifactFolder
 from tasks.registry.connection import code_version, connect, find_experiment, user_name
-from tasks.registry.store import local_folder
 from tasks.registry.versions import find_by_key, retrain_key
 from tasks.registry.views import CELLS, DIARY, set_views
 
@@ -62,21 +61,22 @@ def open_retrain(config: RetrainConfig, snapshot: SnapshotRecord) -> str:
 def _delete_halves(client: MlflowClient, experiment: str, key: str) -> None:
     for run in find_by_retrain(client, experiment, key):
         delete_half_models(client, experiment, run.info.run_id)
-        _delete_files(str(run.info.artifact_uri).removesuffix("/artifacts"))
+        _delete_files(str(run.info.artifact_uri))
         client.delete_run(run.info.run_id)
 
 
 def delete_half_models(client: MlflowClient, experiment: str, run_id: str) -> None:
     """Delete the models that an earlier try of a run logged, with their files."""
     for half in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
-        _delete_files(str(half.artifact_location).removesuffix("/artifacts"))
+        _delete_files(str(half.artifact_location))
         client.delete_logged_model(half.model_id)
 
 
 def _delete_files(address: str) -> None:
-    """Delete files on this machine, which MLflow leaves; elsewhere `mlflow gc` does."""
-    if (folder := local_folder(address)) and folder.exists():
-        shutil.rmtree(folder)
+    """Delete the files of a run or model, which MLflow leaves, with the folder they are in."""
+    artifacts = ArtifactFolder(address.removesuffix("/artifacts"))
+    if artifacts.is_here:
+        artifacts.delete()
 
 
 def find_by_retrain(client: MlflowClient, experiment: str, key: str) -> list[Run]:

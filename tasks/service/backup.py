@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import tarfile
 import tempfile
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
@@ -13,8 +14,10 @@ from sqlalchemy.exc import DatabaseError
 from models.errors import InputError
 from models.naming import model_name
 from tasks.registry.store import mend_home
+from tasks.service.facts import is_registry_there, served_symbols
 from tasks.storage.files import whole_file
 from tasks.storage.home import home, make_private
+from tasks.storage.ledger import known_symbols
 from tasks.storage.lock import hold
 
 # What is made anew, or belongs to processes of this machine.
@@ -22,11 +25,11 @@ LEFT_OUT = ("locks", "work", "service")
 MARK = "btc-daily-backup"
 
 
-def back_up(target: Path, symbol: str = "BTC/USD") -> int:
+def back_up(target: Path) -> int:
     """Write all state into a .tar.gz; returns the number of files.
 
     Databases are copied as of one moment, also while servers use them. Raises InputError while a
-    retrain is at work, and where there is nothing.
+    run of any symbol is at work, and where there is nothing.
     """
     if not home().is_dir() or not any(home().iterdir()):
         raise InputError(f"nothing to back up: {home()} is empty (BTC_HOME)")
@@ -34,23 +37,32 @@ def back_up(target: Path, symbol: str = "BTC/USD") -> int:
         raise InputError(f"{target}: write the backup to a place outside {home()}")
     n_files = 0
     with (
-        hold(model_name(symbol, synthetic=False)) as mine,
+        _all_held(),
         tempfile.TemporaryDirectory() as folder,
         whole_file(target.absolute()) as temporary,
+        tarfile.open(temporary, "w:gz", compresslevel=6) as archive,
     ):
-        if not mine:
-            raise InputError(f"a retrain of {symbol} is at work; back up when it has ended")
-        with tarfile.open(temporary, "w:gz", compresslevel=6) as archive:
-            mark = Path(folder) / "mark"
-            mark.write_text(str(home()), encoding="utf-8")
-            archive.add(mark, MARK)
-            for path in sorted(home().rglob("*")):
-                name = path.relative_to(home())
-                if not path.is_file() or name.parts[0] in LEFT_OUT or _is_journal(path):
-                    continue
-                archive.add(_still(path, Path(folder)), f"home/{name.as_posix()}")
-                n_files += 1
+        mark = Path(folder) / "mark"
+        mark.write_text(str(home()), encoding="utf-8")
+        archive.add(mark, MARK)
+        for path in sorted(home().rglob("*")):
+            name = path.relative_to(home())
+            if not path.is_file() or name.parts[0] in LEFT_OUT or _is_journal(path):
+                continue
+            archive.add(_still(path, Path(folder)), f"home/{name.as_posix()}")
+            n_files += 1
     return n_files
+
+
+@contextmanager
+def _all_held() -> Iterator[None]:
+    """Hold the locks of all symbols that are served or were forecast; else raise InputError."""
+    symbols = {*served_symbols(), *(known_symbols() if is_registry_there() else ())}
+    with ExitStack() as held:
+        for symbol in sorted(symbols):
+            if not held.enter_context(hold(model_name(symbol, synthetic=False))):
+                raise InputError(f"a run of {symbol} is at work; back up when it has ended")
+        yield
 
 
 def _is_journal(path: Path) -> bool:

@@ -6,16 +6,24 @@ import datetime as dt
 from collections.abc import Iterable
 
 from models.config.judging import Retention
-from models.errors import InputError
+from models.errors import CleaningError, InputError, ServiceError
 from models.naming import model_name
-from tasks.registry.connection import told_in_one_line
-from tasks.service.rubbish import Item, find_rubbish
+from tasks.registry.connection import is_trouble, told_in_one_line
+from tasks.secrets import hide
+from tasks.service.items import Item
+from tasks.service.rubbish import find_rubbish
 from tasks.storage.lock import hold
+
+# More failures than these are one: a server that is gone, a folder that may not be written.
+MOST_FAILURES = 5
 
 
 @told_in_one_line()
 def clean_up(symbol: str, retention: Retention, today: dt.date) -> list[Item]:
-    """Delete what may go, and return it; for a caller that holds the lock of the symbol."""
+    """Delete what may go, and return it; for a caller that holds the lock of the symbol.
+
+    Raises CleaningError, when all else is deleted, where something could not be.
+    """
     items = find_rubbish(symbol, retention, today)
     delete(items)
     return items
@@ -31,6 +39,30 @@ def clean_alone(symbol: str, retention: Retention, today: dt.date) -> list[Item]
 
 
 def delete(items: Iterable[Item]) -> None:
-    """Delete items in their order; what another process has deleted meanwhile is no error."""
+    """Delete items in their order; what another process has deleted meanwhile is no error.
+
+    One that cannot be deleted keeps later ones of its snapshot, and stops no others until there are
+    too many. Raises CleaningError at the end.
+    """
+    failed: list[str] = []
+    waiting: set[str] = set()
+    n_deleted = 0
     for item in items:
-        item.delete()
+        if item.snapshot in waiting:
+            continue
+        if len(failed) >= MOST_FAILURES:
+            break
+        try:
+            item.delete()
+            n_deleted += 1
+        except Exception as error:
+            if not isinstance(error, OSError | InputError | ServiceError) and not is_trouble(error):
+                raise
+            failed.append(f"{item.what}: {' '.join(hide(error).split())[:150]}")
+            waiting |= {item.snapshot} - {""}
+    if failed:
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise CleaningError(
+            f"not deleted: {failed[0]}{more}; {n_deleted} other items were; "
+            "the next cleaning goes on"
+        )

@@ -18,7 +18,6 @@ from tasks.service.runs import OURS, answers, call, is_worker_online, recent_run
 from tasks.storage.home import home
 from tasks.storage.snapshots import find_newest_candle
 
-ENDED = ("COMPLETED", "FAILED", "CRASHED")
 DAY = dt.timedelta(days=1)
 
 
@@ -99,14 +98,15 @@ def look_at_servers() -> dict[str, bool]:
 
 def _last_runs(api: str, addresses: dict[str, str]) -> tuple[RunFacts, ...]:
     found: dict[str, RunFacts] = {}
-    for run in recent_runs(api):
-        if run["state"]["type"] not in ENDED or run["flow"] in found:
+    for run in recent_runs(api, ended=True):
+        if run["flow"] in found:
             continue
         due = dt.datetime.fromisoformat(run["expected_start_time"])
         found[run["flow"]] = RunFacts(
             flow=run["flow"],
             run_id=run["id"],
             state=run["state"]["type"],
+            name=run["state"]["name"],
             message=" ".join((run["state"].get("message") or "").split())[:500],
             day=due.date() - DAY,
             link=f"{addresses.get('prefect', api.removesuffix('/api'))}/runs/flow-run/{run['id']}",

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
@@ -23,6 +21,7 @@ from tasks.registry.artifacts import ArtifactFolder
 from tasks.registry.connection import connect
 from tasks.registry.versions import HOLDOUT, find_versions, read_action
 from tasks.secrets import hide
+from tasks.service.items import GOING, Item, changed_on, on_disk
 from tasks.storage.home import home
 from tasks.storage.ledger import read_named
 from tasks.storage.snapshots import find_base, read_manifests, shrink
@@ -32,22 +31,10 @@ from tasks.storage.snapshots import find_base, read_manifests, shrink
 PICTURES = ("plots", "report.html", "predictions.parquet", HOLDOUT)
 # Where a run keeps its copies of the pages, whose originals stay in reports.
 PAGES = "pages"
-# How the name of a folder ends while it is deleted.
-GOING = "-going"
 # Tag of a version whose pictures went, so that no other day asks MLflow for them again.
 TIDIED = "pictures_deleted"
 # Decisions after which a version served.
 TOOK_OVER = ("promote", "refresh")
-
-
-@dataclass(frozen=True)
-class Item:
-    """Something that may go: what it is, where, its size, and how it is deleted."""
-
-    what: str
-    place: str
-    n_bytes: int
-    delete: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -131,10 +118,10 @@ def _report_pictures(model: Model) -> Iterator[Item]:
         found = ours.fullmatch(folder.name)
         if found is None or int(found[2]) in model.champions:
             continue
-        if max(dt.date.fromisoformat(found[1]), _changed(folder / "summary.json")) < model.last:
+        if max(dt.date.fromisoformat(found[1]), changed_on(folder / "summary.json")) < model.last:
             for part in PICTURES:
                 if (folder / part).exists():
-                    yield _on_disk(f"pictures of {folder.name}", folder / part)
+                    yield on_disk(f"pictures of {folder.name}", folder / part)
 
 
 def _run_pictures(model: Model) -> Iterator[Item]:
@@ -150,6 +137,8 @@ def _run_pictures(model: Model) -> Iterator[Item]:
                 continue  # Somebody has deleted the run for good.
             raise
         artifacts = ArtifactFolder(str(run.info.artifact_uri))
+        if not artifacts.is_here:
+            continue
         parts = [file for file in artifacts.find() if file.path in PICTURES]
         parts += [file for file in artifacts.find(PAGES) if file.path.endswith(".html")]
         n_bytes = sum(
@@ -162,6 +151,7 @@ def _run_pictures(model: Model) -> Iterator[Item]:
             hide(artifacts.address),
             n_bytes,
             partial(_delete_pictures, model.client, version, artifacts, paths),
+            one.snapshot_sha256,
         )
 
 
@@ -183,11 +173,16 @@ def _versions(model: Model) -> Iterator[Item]:
             hide(address),
             ArtifactFolder(address).count_bytes() if address else 0,
             partial(_delete_version, model.client, version, identity, address),
+            model.stored[number].snapshot_sha256,
         )
 
 
 def _is_elsewhere(client: MlflowClient, version: ModelVersion) -> bool:
-    """Whether somebody registered the same files under another name."""
+    """Whether its files are another machine's, or somebody registered them under another name."""
+    identity = _logged_model(version)
+    address = _model_address(client, identity) if identity else ""
+    if address and not ArtifactFolder(address).is_here:
+        return True
     found = client.search_model_versions(f"run_id = '{version.run_id}'")
     return any(other.name != version.name for other in found)
 
@@ -276,10 +271,10 @@ def _snapshots(symbol: str, named: set[str], last: dt.date) -> Iterator[Item]:
         # A damaged manifest is told by `btc doctor`; what names another symbol's was not looked at.
         if record.symbol != symbol or record.as_of >= last:
             continue
-        if _changed(folder / "manifest.json") >= last:
+        if changed_on(folder / "manifest.json") >= last:
             continue
         if folder.name not in named | bases:
-            yield _on_disk(f"snapshot of {record.as_of}", folder)
+            yield on_disk(f"snapshot of {record.as_of}", folder, folder.name)
             continue
         alike = (record.synthetic, record.source, record.first_day, record.as_of.year)
         first = whole.setdefault(alike, record)
@@ -289,6 +284,7 @@ def _snapshots(symbol: str, named: set[str], last: dt.date) -> Iterator[Item]:
                 str(record.candles_path),
                 record.candles_path.stat().st_size,
                 partial(shrink, record, first),
+                folder.name,
             )
 
 
@@ -297,11 +293,11 @@ def _scores(symbol: str, compared: set[str], last: dt.date) -> Iterator[Item]:
     short = {sha256[:16] for sha256 in compared}
     for path in sorted((home() / "holdouts").glob("*.parquet")):
         start = path.name.partition("-")[0]
-        if start in short or _changed(path) >= last:
+        if start in short or changed_on(path) >= last:
             continue
         records = read_manifests((home() / "snapshots").glob(f"{start}*"))
         if all(record is not None and record.symbol == symbol for _, record in records):
-            yield _on_disk("scores of an old holdout", path)
+            yield on_disk("scores of an old holdout", path)
 
 
 def _old(last: dt.date) -> Iterator[Item]:
@@ -310,40 +306,12 @@ def _old(last: dt.date) -> Iterator[Item]:
     The recipe of a search stays, and going on with it writes the candles anew.
     """
     for path in sorted((home() / "tuning").glob("*/candles.parquet")):
-        if _changed(path) < last:
-            yield _on_disk("candles of an old search", path)
+        if changed_on(path) < last:
+            yield on_disk("candles of an old search", path)
     for path in sorted([*home().glob(f"*/.*{GOING}"), *home().glob(f"reports/*/.*{GOING}")]):
-        if _changed(path) < last:
-            yield _on_disk("left by a cleaning that was cut off", path)
+        if changed_on(path) < last:
+            yield on_disk("left by a cleaning that was cut off", path)
 
 
 def _day(milliseconds: int) -> dt.date:
     return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC).date()
-
-
-def _changed(path: Path) -> dt.date:
-    try:
-        return dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC).date()
-    except FileNotFoundError:
-        return dt.date.max  # Another process has deleted it meanwhile.
-
-
-def _on_disk(what: str, path: Path) -> Item:
-    files = path.rglob("*") if path.is_dir() else [path]
-    n_bytes = sum(file.stat().st_size for file in files if file.is_file())
-    return Item(what, str(path), n_bytes, partial(_remove, path))
-
-
-def _remove(path: Path) -> None:
-    try:
-        if path.is_dir():
-            # Half a folder must not look like a whole one.
-            going = path.with_name(f".{path.name.lstrip('.').removesuffix(GOING)}{GOING}")
-            if going != path:
-                shutil.rmtree(going, ignore_errors=True)  # of an earlier try
-                path.rename(going)
-            shutil.rmtree(going)
-        else:
-            path.unlink()
-    except FileNotFoundError:
-        pass  # Two symbols may clean at once.

@@ -18,6 +18,7 @@ from tasks.storage.lock import shares_locks
 
 # The flows whose runs hold a lock in their name, see life.py.
 OURS = ["retrain", "forecast"]
+ENDED = ["COMPLETED", "FAILED", "CRASHED"]
 POOL = "btc"
 ANSWER_SECONDS = 10
 # A new run needs seconds from Running to its lock; from Pending to Running it imports TensorFlow.
@@ -120,14 +121,20 @@ def crash_dead_runs(api: str, *, at_start: bool = False) -> list[str]:
     return [str(run["name"]) for run in dead]
 
 
-def recent_runs(api: str, limit: int = 50) -> list[dict[str, Any]]:
-    """The runs of ours that have begun, the newest first, with the name of their flow (`flow`)."""
+def recent_runs(api: str, *, ended: bool = False) -> list[dict[str, Any]]:
+    """The runs of ours that have begun, the newest first, with the name of their flow (`flow`).
+
+    `ended`: those that have ended and are not part of another run, which says how its parts ended.
+    """
+    chosen: dict[str, Any] = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
+    if ended:
+        chosen = {"state": {"type": {"any_": ENDED}}, "parent_task_run_id": {"is_null_": True}}
     names = {flow["id"]: flow["name"] for flow in call(api, "/flows/filter", {})}
     asked = {
         "flows": {"name": {"any_": OURS}},
-        "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}},
+        "flow_runs": chosen,
         "sort": "START_TIME_DESC",
-        "limit": limit,
+        "limit": 50,
     }
     runs = call(api, "/flow_runs/filter", asked)
     return [run | {"flow": names.get(run["flow_id"], "?")} for run in runs]

@@ -158,19 +158,14 @@ def _candles() -> Iterator[Finding]:
 
 
 def _snapshots() -> Iterator[Finding]:
-    from tasks.storage.snapshots import find_unreadable, list_snapshots
+    from tasks.storage.snapshots import advise, find_unreadable, list_snapshots
 
     for folder in find_unreadable():
-        yield Finding(
-            f"the manifest of snapshot {folder.name[:12]} cannot be read",
-            f"restore it from a backup, or remove {folder} and retrain",
-        )
-    for record, intact in list_snapshots():
-        if not intact:
-            yield Finding(
-                f"snapshot {record.sha256[:12]} of {record.as_of} is not what was stored",
-                f"restore it from a backup, or remove {record.folder} and retrain",
-            )
+        yield Finding(f"the manifest of snapshot {folder} cannot be read", advise(folder))
+    # Once for all that are kept as changes from the same damaged one.
+    for fault in dict.fromkeys(fault for _, fault in list_snapshots() if fault):
+        what, _, todo = fault.rpartition(": ")
+        yield Finding(what, todo)
 
 
 def _registry(symbol: str) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -19,12 +20,12 @@ from tasks.storage.files import read_frame, write_frame
 from tasks.storage.home import home
 
 
-def list_snapshots() -> list[tuple[SnapshotRecord, bool]]:
-    """Every whole snapshot, oldest day first, and whether its candles still have its hash.
+def list_snapshots() -> list[tuple[SnapshotRecord, str]]:
+    """Every snapshot, oldest day first, and what is wrong with its candles; empty for nothing.
 
     Without those of `find_unreadable`.
     """
-    found = [(record, is_intact(record)) for _, record in read_manifests() if record]
+    found = [(record, find_fault(record)) for _, record in read_manifests() if record]
     return sorted(found, key=lambda pair: (pair[0].as_of, pair[0].sha256))
 
 
@@ -42,35 +43,51 @@ def read_manifests(
         if folder.name.startswith("."):
             continue  # half deleted
         try:
-            facts = json.loads(manifest.read_text(encoding="utf-8"))
-            yield folder, SnapshotRecord.model_validate(facts | {"folder": folder})
+            yield folder, _read_manifest(manifest, manifest.stat().st_mtime_ns)
         except (FileNotFoundError, NotADirectoryError):
             continue  # not whole yet, or removed since it was listed
         except (OSError, ValueError, TypeError):
             yield folder, None
 
 
+@cache
+def _read_manifest(manifest: Path, _changed: int) -> SnapshotRecord:
+    """Read it once a process: the alarms look each minute, at ten years of all symbols."""
+    facts = json.loads(manifest.read_text(encoding="utf-8"))
+    return SnapshotRecord.model_validate(facts | {"folder": manifest.parent})
+
+
 def read_candles(record: SnapshotRecord) -> pd.DataFrame:
     """The candles of a snapshot, whose hash is verified; raises InputError where they changed."""
-    again = "remove its folder, and `btc retrain` makes it again"
+    return _read(record.folder, record.sha256)
+
+
+def _read(folder: Path, sha256: str) -> pd.DataFrame:
+    path = folder / "candles.parquet"
+    base = "" if path.exists() else find_base(folder)
+    # Raises for itself: what is kept as changes from it is lost with it.
+    before = _read(folder.parent / base, base) if base else None
     try:
-        candles = _read(record.folder)
+        if before is None:
+            candles = read_frame(path)
+        else:
+            candles = apply_changes(read_frame(changes_path(folder, base)), before)
         found = digest_candles(candles)
     except (OSError, ValueError) as error:
-        raise InputError(f"snapshot {record.folder} cannot be read ({error}): {again}") from error
-    if found != record.sha256:
+        raise InputError(f"snapshot {folder} cannot be read ({error}): {advise(folder)}") from error
+    if found != sha256:
         raise InputError(
-            f"snapshot {record.folder} is damaged (SHA-256 {found[:12]} of its candles, expected "
-            f"{record.sha256[:12]}): {again}"
+            f"snapshot {folder} is damaged (SHA-256 {found[:12]} of its candles, expected "
+            f"{sha256[:12]}): {advise(folder)}"
         )
     return candles
 
 
-def _read(folder: Path) -> pd.DataFrame:
-    path = folder / "candles.parquet"
-    if not path.exists() and (base := find_base(folder)):
-        return apply_changes(read_frame(changes_path(folder, base)), _read(folder.parent / base))
-    return read_frame(path)
+def advise(folder: Path) -> str:
+    """What to do about a damaged snapshot, which may be the base of others."""
+    if any(folder.parent.glob(f"*/{changes_path(folder, folder.name).name}")):
+        return "restore it from a backup; other snapshots are kept as their changes from it"
+    return "remove its folder, and `btc retrain` makes it again"
 
 
 def find_base(folder: Path) -> str:
@@ -100,11 +117,16 @@ def changes_path(folder: Path, base: str) -> Path:
 
 def is_intact(record: SnapshotRecord) -> bool:
     """Whether the candles are there and have the snapshot's hash."""
+    return not find_fault(record)
+
+
+def find_fault(record: SnapshotRecord) -> str:
+    """What is wrong with the candles, and what to do about it; empty where nothing is."""
     try:
         read_candles(record)
-    except InputError:
-        return False
-    return True
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def find_newest_snapshot(

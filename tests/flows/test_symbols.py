@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from flows.cli.app import app
 from models.data.sample import make_sample
+from tasks.service.runs import recent_runs
 from tests.flows.conftest import QUICK, Run
 from tests.servers import btc, environment
 
@@ -53,6 +54,16 @@ def test_each_has_its_own_version_and_forecast_and_the_failed_one_says_why(three
     assert list(three.summary["failed"]) == ["NEW/USD"]
     assert "60" in three.summary["failed"]["NEW/USD"]
     assert "NEW/USD" in three.stderr and "Traceback" not in three.stderr + three.stdout
+
+
+def test_the_alarms_look_at_the_end_of_all_and_at_no_part(three: Run, prefect_api: str) -> None:
+    runs = recent_runs(prefect_api, ended=True)
+    asked = [(run["parameters"].get("config", {}), run["state"]) for run in runs]
+    # The failed one is not the last, so that a look at the newest run would see nothing.
+    assert not any(config.get("symbol") in three.summary["symbols"] for config, _ in asked)
+    [end] = [state for config, state in asked if "NEW/USD" in (config.get("symbols") or [])]
+    assert end["type"] == "FAILED"
+    assert "1 of 3 symbols failed (NEW/USD: " in end["message"]
 
 
 def test_models_and_ledger_show_a_line_each(three: Run) -> None:

@@ -157,8 +157,8 @@ def test_snapshots_are_listed_and_checked_again(btc, own_home):
         facts | {"synthetic": False, "first_day": "2024-01-01", "as_of": "2024-01-05"}
     ).to_json()
     write_text(text, folder / "manifest.json")
-    [(record, intact)] = list_snapshots()
-    assert intact and record.as_of == dt.date(2024, 1, 5)
+    [(record, fault)] = list_snapshots()
+    assert not fault and record.as_of == dt.date(2024, 1, 5)
     assert "whole" in btc("data", "snapshots")[1]
     frame.assign(close=frame["close"] + 0.01).to_parquet(folder / "candles.parquet", index=False)
     assert "DAMAGED" in btc("data", "snapshots")[1]

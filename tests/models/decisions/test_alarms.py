@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from models.decisions.alarms import (
+    IN_PART,
     REGISTRY,
     Alarm,
     Facts,
@@ -42,10 +43,11 @@ def of(symbol: str, **more: Any) -> SymbolFacts:
     return SymbolFacts(symbol=symbol, **well | more)
 
 
-def run(state: str, run_id: str = "a") -> RunFacts:
+def run(state: str, run_id: str = "a", name: str = "") -> RunFacts:
     return RunFacts(
-        flow="retrain", run_id=run_id, state=state, message="it broke", day=TODAY, link="http://x"
-    )
+        flow="retrain", run_id=run_id, state=state, name=name, message="it broke", day=TODAY,
+        link="http://x",
+    )  # fmt: skip
 
 
 def move(key: str) -> MoveFacts:
@@ -61,6 +63,7 @@ def test_where_all_is_well_nothing_is_told():
     [
         ({"runs": (run("FAILED"),)}, "run retrain"),
         ({"runs": (run("CRASHED"),)}, "run retrain"),
+        ({"runs": (run("COMPLETED", name=IN_PART),)}, "part retrain"),
         ({"overdue": {"retrain": NOW - dt.timedelta(minutes=61)}}, "overdue"),
         ({"planned": {"retrain": NOW + dt.timedelta(days=365)}}, "overdue"),
         ({"planned": {"retrain": None}}, "overdue"),

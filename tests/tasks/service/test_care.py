@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from flows.forecast import forecast
 from models.errors import InputError
 from tasks.service.doctor import examine
 from tasks.storage.ledger import read_ledger
+from tasks.storage.lock import hold
 from tests.flows import states
 from tests.flows.states import btc
 from tests.simulation.days import NAME
@@ -32,6 +34,12 @@ def test_a_backup_forecasts_in_another_folder_when_the_first_is_gone(
 
     file, other = tmp_path / "backup.tar.gz", tmp_path / "elsewhere" / "home"
     before = read_ledger(NAME)
+    (one_day / "service").mkdir(exist_ok=True)
+    served = {"deployments": [{"parameters": {"config": {"symbols": ["BTC/USD", "ETH/USD"]}}}]}
+    (one_day / "service" / "prefect.yaml").write_text(json.dumps(served))
+    with hold("eth-usd"), pytest.raises(InputError, match="a run of ETH/USD is at work; back up"):
+        btc("backup", str(file))
+    assert list(tmp_path.glob("*backup.tar*")) == []
     btc("backup", str(file))
     with pytest.raises(InputError, match="is not empty"):
         btc("restore", str(file))

@@ -12,16 +12,20 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.retrain import retrain
 from models.config.judging import Retention
+from models.decisions.alarms import IN_PART
 from models.decisions.retention import StoredVersion, select_champions, select_old
-from models.errors import InputError
+from models.errors import CleaningError, InputError
 from tasks.registry.connection import connect, find_experiment
 from tasks.registry.versions import find_versions
-from tasks.service.clean import clean_alone, delete
-from tasks.service.rubbish import Item, find_rubbish
+from tasks.service.clean import MOST_FAILURES, clean_alone, delete
+from tasks.service.items import Item, remove
+from tasks.service.rubbish import find_rubbish
+from tasks.service.runs import call
 from tasks.storage.lock import hold
 from tasks.storage.snapshots import list_snapshots
 from tests.flows import states
@@ -98,7 +102,7 @@ def test_what_the_champion_names_stays_whole_and_older_pictures_go(five_days: Pa
     assert {part for path in gone for part in path.parts} >= parts
     # Scores of a holdout are compared with by its successor alone; snapshots are still readable.
     assert all((parts | {"holdout", "holdouts", "snapshots"}) & set(path.parts) for path in gone)
-    assert all(intact for _, intact in list_snapshots())
+    assert not any(fault for _, fault in list_snapshots())
     assert next(five_days.glob("reports/*-v1/summary.json")).exists()
     assert next(five_days.glob("reports/*-v2/predictions.parquet")).exists()
     assert next(five_days.glob(f"reports/{NAME}/2026-10-01.html")).exists()
@@ -123,7 +127,7 @@ def test_a_version_that_nothing_names_goes_and_a_cut_off_deletion_is_finished(
 
     with monkeypatch.context() as patch:
         patch.setattr("tasks.registry.artifacts.ArtifactFolder.delete", fail)
-        with pytest.raises(OSError, match="cut off"):
+        with pytest.raises(CleaningError, match="cut off"):
             delete([version])
     assert numbers(client) == known  # The registry first.
     folder = five_days / "mlartifacts" / NAME / "models" / model
@@ -166,18 +170,29 @@ def test_the_daily_retrain_cleans_by_its_configuration_and_failing_to_spoils_not
     five_days: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grow_old(five_days)
-    plots = next(five_days.glob("reports/*-v1/plots"))
+    [plots, predictions] = (
+        next(five_days.glob(f"reports/*-v1/{name}")) for name in ("plots", "predictions.parquet")
+    )
     strict = STRICT.model_dump()
 
-    def fail(*_: object) -> list[Item]:
-        raise OSError(13, "Permission denied", "plots")
+    def fail(path: Path) -> None:
+        if path == plots:
+            raise OSError(13, "Permission denied", str(plots))
+        remove(path)
 
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         with monkeypatch.context() as patch:
-            patch.setattr("tasks.clean.clean_up", fail)
+            patch.setattr("tasks.service.items.remove", fail)
             failed = states.run_flow(patch, five_days, retrain, 6, retention=strict)
-        assert failed["cleaned"]["failed"].startswith("[Errno 13] Permission denied")
+        assert failed["cleaned"]["failed"].startswith("not deleted: pictures of 2026-10-01-btc-usd")
+        assert "Permission denied" in failed["cleaned"]["failed"]
         assert failed["forecast"]["kind"] == "live" and plots.exists()
+        assert not predictions.exists()  # One that cannot be deleted stops no other.
+        asked = {"flow_runs": {"state": {"name": {"any_": [IN_PART]}}}}
+        messages = [
+            run["state"]["message"] for run in call(prefect_api, "/flow_runs/filter", asked)
+        ]
+        assert any("cleaning up failed (not deleted: pictures of" in text for text in messages)
         # The same day again makes nothing new, and cleans all the same.
         done = states.run_flow(monkeypatch, five_days, retrain, 6, retention=strict)
     assert done["done_before"] and done["cleaned"]["failed"] is None
@@ -194,6 +209,56 @@ def test_a_file_that_is_kept_twice_takes_the_disk_once(prefect_api: str, shared_
         assert any(report.samefile(path) for path in runs.glob(f"*/artifacts/{name}")), name
     first, second = sorted(runs.glob("models/*/artifacts/code/models/pyfunc.py"))
     assert first.samefile(second)
+
+
+def test_what_cannot_be_deleted_keeps_what_it_names_and_stops_no_other() -> None:
+    gone: list[str] = []
+
+    def item(what: str, snapshot: str = "", error: Exception | None = None) -> Item:
+        def delete_it() -> None:
+            if error:
+                raise error
+            gone.append(what)
+
+        return Item(what, "", 1, delete_it, snapshot)
+
+    forbidden = MlflowException("403: postgresql://me:hunter2@db forbids it")
+    items = [item("version 1", "a", forbidden), item("version 2", "b"), item("snapshot a", "a")]
+    with pytest.raises(CleaningError, match=r"^not deleted: version 1: 403: ") as told:
+        delete([*items, item("snapshot b", "b"), item("scores")])
+    assert gone == ["version 2", "snapshot b", "scores"]
+    assert "hunter2" not in str(told.value) and "3 other items were" in str(told.value)
+    gone.clear()
+    # A server that is gone is not waited for again and again.
+    items = [item(f"version {n}", str(n), forbidden) for n in range(MOST_FAILURES)]
+    with pytest.raises(CleaningError, match="and 4 more; 0 other items"):
+        delete([*items, item("scores")])
+    assert gone == []
+    with pytest.raises(KeyError):  # a defect of ours
+        delete([item("version 1", error=KeyError())])
+
+
+@pytest.mark.server
+def test_artifacts_in_a_folder_of_another_machine_are_left_with_their_versions(
+    five_days: Path,
+) -> None:
+    client = connect()
+    add_unused(client)
+    grow_old(five_days)
+    known = numbers(client)
+    folder = five_days / "mlartifacts"
+    before = [item.what for item in find_rubbish("BTC/USD", STRICT, LATER)]
+    assert any("pictures in the run" in what for what in before)
+    assert any("which never forecast" in what for what in before)
+    # As another machine sees them that shares the database.
+    folder.rename(five_days.parent / "elsewhere")
+    clean_alone("BTC/USD", STRICT, LATER)
+    assert numbers(client) == known
+    (five_days.parent / "elsewhere").rename(folder)
+    after = [item.what for item in find_rubbish("BTC/USD", STRICT, LATER)]
+    assert [what for what in before if "version" in what] == [
+        what for what in after if "version" in what
+    ]
 
 
 def test_cleaning_by_hand_waits_for_no_retrain(own_home: Path) -> None:

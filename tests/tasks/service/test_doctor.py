@@ -173,7 +173,7 @@ TOLD = [
     (forget_a_version, "forecasts of version 9, which the registry lacks"),
     (damage_a_manifest, "manifest of snapshot"),
     (date_a_candle_ahead, "that has closed"),
-    (damage_a_snapshot, "is not what was stored"),
+    (damage_a_snapshot, "snapshots/"),
     (damage_stored_candles, "the store's file"),
     (damage_the_champion, "files are not those that were registered"),
     (lose_the_champion, "the champion: its files cannot be had"),

@@ -52,10 +52,22 @@ def test_a_damaged_manifest_stops_nobody_and_doctor_tells_it(
     assert find_newest_candle("BTC/USD") == dt.date(2024, 1, 5)
     assert [record.as_of for record, _ in list_snapshots()] == [dt.date(2024, 1, 5)]
     assert find_unreadable() == [damaged]
-    told = [found for found in examine() if str(damaged) in found.todo]
-    assert [found.what for found in told] == [
-        "the manifest of snapshot bbbbbbbbbbbb cannot be read"
-    ]
+    [told] = [found for found in examine() if str(damaged) in found.what]
+    assert told.what == f"the manifest of snapshot {damaged} cannot be read"
+    assert told.todo.startswith("remove its folder, and `btc retrain` makes it again")
+
+
+def test_manifests_are_read_once_and_again_when_they_have_changed(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_manifest(own_home, "a" * 64, json.dumps(MANIFEST).encode())
+    assert find_newest_candle("BTC/USD") == dt.date(2024, 1, 5)
+    with monkeypatch.context() as patch:
+        patch.delattr(json, "loads")
+        assert find_newest_candle("BTC/USD") == dt.date(2024, 1, 5)
+    newer = MANIFEST | {"as_of": "2024-01-06"}
+    (folder / "manifest.json").write_bytes(json.dumps(newer).encode())
+    assert find_newest_candle("BTC/USD") == dt.date(2024, 1, 6)
 
 
 def store(home: Path, candles: pd.DataFrame) -> SnapshotRecord:
@@ -81,5 +93,11 @@ def test_a_snapshot_kept_as_changes_reads_the_same_and_damage_shows(own_home: Pa
     other = store(own_home, candles[100:])
     shrink(other, first)
     assert other.candles_path.exists()
+    # Damage to the first is told once, and by no command that would lose the others for good.
     first.candles_path.write_bytes(b"damaged")
     assert not is_intact(second)
+    told = [found for found in examine() if found.what.startswith("snapshot ")]
+    assert [str(first.folder) in found.what for found in told] == [True]
+    assert told[0].todo.startswith("restore it from a backup; other snapshots")
+    whole = [record.sha256 for record, fault in list_snapshots() if not fault]
+    assert whole == [other.sha256]
