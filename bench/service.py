@@ -76,18 +76,26 @@ def _measure_load(api: str, n_runs: int) -> None:
     config = RetrainConfig(source="sample", as_of=dt.date(2025, 6, 30))
     with hold(model_name(config.symbol, synthetic=False), day=config.as_of):
         for done in range(0, n_runs, PART):
-            start = time.perf_counter()
+            start, before = time.perf_counter(), [_cpu(server), _cpu(psutil.Process())]
             for _ in range(PART):
                 retrain(config)
             print(
                 f"runs {done + 1} to {done + PART}: {time.perf_counter() - start:.1f} s; "
-                f"server {_weigh(server)}; this process {_weigh(psutil.Process())}",
+                f"server {_weigh(server, before[0])}; "
+                f"this process {_weigh(psutil.Process(), before[1])}",
                 flush=True,
             )
 
 
-def _weigh(process: psutil.Process) -> str:
-    return f"{process.memory_info().rss / 1e6:.0f} MB, {process.num_fds()} files"
+def _cpu(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return float(used.user + used.system)
+
+
+def _weigh(process: psutil.Process, before: float) -> str:
+    """CPU seconds since `before`, memory and open files; the clock alone would tell other work."""
+    memory = process.memory_info().rss / 1e6
+    return f"{_cpu(process) - before:.1f} s CPU, {memory:.0f} MB, {process.num_fds()} files"
 
 
 if __name__ == "__main__":
