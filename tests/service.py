@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import requests
+from requests.auth import HTTPBasicAuth
 
 from tests.planted import planted_settings
 from tests.servers import BIN, environment, free_port
@@ -58,8 +59,9 @@ if name:
 class Up:
     """A running `btc up`."""
 
-    def __init__(self, home: Path, *arguments: str, hold: str = "") -> None:
+    def __init__(self, home: Path, *arguments: str, hold: str = "", login: str = "") -> None:
         self.home, self.port = home, free_port()
+        self.auth = HTTPBasicAuth(*login.split(":")) if login else None
         self.api = f"http://127.0.0.1:{self.port}/api"
         self.flag = home.parent / "held"
         self.log = home.parent / "up.log"
@@ -71,6 +73,8 @@ class Up:
         self.env = environment(home, **(more if hold else {}))
         self.env.pop("HOME")
         self.env |= planted_settings()
+        names = ("PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING") if login else ()
+        self.env |= dict.fromkeys(names, login)
         ports = ("--prefect-port", str(self.port), "--mlflow-port", str(free_port()))
         home.mkdir(exist_ok=True)
         with self.log.open("w") as out:
@@ -98,13 +102,14 @@ class Up:
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         method = "GET" if body is None else "POST"
-        reply = requests.request(method, f"{self.api}{path}", json=body, timeout=30)
+        address = f"{self.api}{path}"
+        reply = requests.request(method, address, json=body, auth=self.auth, timeout=30)
         reply.raise_for_status()
         return reply.json()
 
     def schedule(self, name: str, config: dict[str, Any], at: dt.datetime) -> str:
         """Ask for a run of the deployment of that name, scheduled at a moment; returns its id."""
-        return schedule(self.api, name, config, at)
+        return schedule(self.api, name, config, at, self.auth)
 
     def state(self, run_id: str) -> str:
         return str(self.ask(f"/flow_runs/{run_id}")["state"]["type"])
@@ -129,8 +134,16 @@ class Up:
             self.process.wait(120)
 
 
-def schedule(api: str, name: str, config: dict[str, Any], at: dt.datetime) -> str:
-    deployment = requests.get(f"{api}/deployments/name/{name}", timeout=30).json()
+def schedule(
+    api: str,
+    name: str,
+    config: dict[str, Any],
+    at: dt.datetime,
+    auth: HTTPBasicAuth | None = None,
+) -> str:
+    session = requests.Session()
+    session.auth = auth
+    deployment = session.get(f"{api}/deployments/name/{name}", timeout=30).json()
     body = {
         "state": {
             "type": "SCHEDULED",
@@ -141,7 +154,7 @@ def schedule(api: str, name: str, config: dict[str, Any], at: dt.datetime) -> st
     address = f"{api}/deployments/{deployment['id']}/create_flow_run"
     # The server answers 503 while its SQLite file is locked, on a busy machine.
     deadline = time.monotonic() + 60
-    while (reply := requests.post(address, json=body, timeout=30)).status_code == 503:
+    while (reply := session.post(address, json=body, timeout=30)).status_code == 503:
         assert time.monotonic() < deadline, reply.text
         time.sleep(1)
     reply.raise_for_status()
@@ -149,8 +162,8 @@ def schedule(api: str, name: str, config: dict[str, Any], at: dt.datetime) -> st
 
 
 @contextmanager
-def btc_up(home: Path, *arguments: str, hold: str = "") -> Iterator[Up]:
-    up = Up(home, *arguments, hold=hold)
+def btc_up(home: Path, *arguments: str, hold: str = "", login: str = "") -> Iterator[Up]:
+    up = Up(home, *arguments, hold=hold, login=login)
     try:
         yield up
     finally:
