@@ -16,7 +16,7 @@ from models.naming import model_name
 from tasks.service.processes import is_running, read_state
 from tasks.service.runs import OURS, answers, call, is_worker_online, recent_runs
 from tasks.storage.home import home
-from tasks.storage.snapshots import find_newest_candle
+from tasks.storage.snapshots import find_newest_candles
 
 DAY = dt.timedelta(days=1)
 
@@ -43,35 +43,55 @@ def served_symbols(api: str = "") -> tuple[str, ...]:
     return tuple(dict.fromkeys(found)) or (USUAL_SYMBOL,)
 
 
+def all_symbols() -> tuple[str, ...]:
+    """The symbols that are served, and those that were forecast before."""
+    forecast: list[str] = []
+    if is_registry_there():
+        from tasks.storage.ledger import known_symbols
+
+        forecast = known_symbols()
+    return tuple(dict.fromkeys([*served_symbols(), *forecast]))
+
+
 def gather_facts() -> Facts:
-    """Look at servers, runs, disk, and for every served symbol at registry, ledger and candles."""
+    """Look at servers, runs, disk, and for every served symbol at registry, ledger and candles.
+
+    Of what does not answer it says so among the servers; the other facts stay.
+    """
     api, addresses = find_api()
     servers = look_at_servers()
-    known: dict[str, Any] = {"servers": servers}
+    known: dict[str, Any] = {}
     if servers.get("prefect"):
-        known |= {"runs": _last_runs(api, addresses), "overdue": _overdue(api)}
-        known["planned"] = _planned(api)
+        try:
+            known = {"runs": _last_runs(api, addresses), "overdue": _overdue(api)}
+            known["planned"] = _planned(api)
+        except ServiceError:
+            # It says that it is well, as where its database is gone.
+            known, servers = {}, servers | {"prefect": False}
     symbols: tuple[str, ...] = (USUAL_SYMBOL,)
     told: dict[str, dict[str, Any]] = {}
     try:
         symbols = served_symbols(api if servers.get("prefect") else "")
         told = {symbol: _registry_facts(model_name(symbol, synthetic=False)) for symbol in symbols}
     except (InputError, ServiceError, OSError):
-        known["servers"] = servers | {REGISTRY: False}
+        servers = servers | {REGISTRY: False}
+    newest = find_newest_candles()
     return Facts(
         at=dt.datetime.now(dt.UTC),
-        symbols=tuple(_with_candle(symbol, told.get(symbol, {})) for symbol in symbols),
+        servers=servers,
+        symbols=tuple(
+            _with_candle(symbol, newest.get(symbol), told.get(symbol, {})) for symbol in symbols
+        ),
         disk_bytes=shutil.disk_usage(_existing()).free,
         link=addresses.get("mlflow", ""),
         **known,
     )
 
 
-def _with_candle(symbol: str, told: dict[str, Any]) -> SymbolFacts:
+def _with_candle(symbol: str, newest: dt.date | None, told: dict[str, Any]) -> SymbolFacts:
     """The facts of a symbol; its newest candle may be one that another machine forecast from."""
-    days = [find_newest_candle(symbol), told.get("last_forecast")]
-    newest = max((day for day in days if day is not None), default=None)
-    return SymbolFacts(symbol=symbol, newest_candle=newest, **told)
+    days = [day for day in (newest, told.get("last_forecast")) if day is not None]
+    return SymbolFacts(symbol=symbol, newest_candle=max(days, default=None), **told)
 
 
 def find_api() -> tuple[str, dict[str, str]]:
@@ -97,6 +117,7 @@ def look_at_servers() -> dict[str, bool]:
 
 
 def _last_runs(api: str, addresses: dict[str, str]) -> tuple[RunFacts, ...]:
+    """The newest ended run of each flow that a deployment started."""
     found: dict[str, RunFacts] = {}
     for run in recent_runs(api, ended=True):
         if run["flow"] in found:

@@ -147,13 +147,18 @@ def find_newest_snapshot(
     return found
 
 
+def find_newest_candles() -> dict[str, dt.date]:
+    """Newest day of each symbol's snapshots, by those manifests alone that can be read."""
+    found: dict[str, dt.date] = {}
+    for _, record in read_manifests():
+        if record and not record.synthetic:
+            found[record.symbol] = max(record.as_of, found.get(record.symbol, record.as_of))
+    return found
+
+
 def find_newest_candle(symbol: str) -> dt.date | None:
-    """Newest day of the symbol's snapshots, by those manifests alone that can be read."""
-    known = [record for _, record in read_manifests() if record]
-    return max(
-        (found.as_of for found in known if found.symbol == symbol and not found.synthetic),
-        default=None,
-    )
+    """Newest day of one symbol's snapshots."""
+    return find_newest_candles().get(symbol)
 
 
 def archive_name(record: SnapshotRecord) -> str:
