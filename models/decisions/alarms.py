@@ -16,6 +16,8 @@ LEAST_DISK_BYTES = 1_000_000_000
 REJECTED_DAYS = 3
 IN_PART = "Done in part"
 """Name of the state of a run whose day is done, and beside it something failed."""
+SKIPPED = "Skipped"
+"""Name of the state of a run that left its day to another run."""
 REGISTRY = "registry and ledger"
 """Their name among the servers; there only where they do not answer."""
 
@@ -70,6 +72,8 @@ class Facts(_Frozen):
     overdue: dict[str, dt.datetime] = {}
     planned: dict[str, dt.datetime | None] = {}
     symbols: tuple[SymbolFacts, ...] = ()
+    gave_up: str = ""
+    """Why `btc up` ends by itself; empty where it does not."""
     disk_bytes: int | None = None
     link: str = ""
 
@@ -121,6 +125,11 @@ def find_alarms(facts: Facts) -> list[Alarm]:
         for name, well in facts.servers.items()
         if not well
     ]  # fmt: skip
+    if facts.gave_up:
+        found.append(
+            _alarm("server", today, "`btc up` has ended", facts.gave_up,
+                   "mend what the log names, then `btc up`", key="btc up")
+        )  # fmt: skip
     if facts.disk_bytes is not None and facts.disk_bytes < LEAST_DISK_BYTES:
         found.append(
             _alarm("disk", today, "the disk is nearly full",
@@ -190,7 +199,8 @@ def _failed(run: RunFacts) -> Alarm:
         day=run.day,
         what=f"{run.flow} {run.state.lower()}",
         why=run.message or "no reason is known",
-        todo="mend what the reason names; the next run does the work, or start one by hand",
+        todo="mend what the reason names; the next run does the work, or start one by "
+        f"`prefect deployment run '{run.flow}/daily-{run.flow}'`",
         link=run.link,
     )
 

@@ -11,6 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from models.decisions.alarms import SKIPPED
 from models.errors import ServiceError
 from tasks.secrets import hide
 from tasks.service.life import is_alive
@@ -18,7 +19,16 @@ from tasks.storage.lock import shares_locks
 
 # The flows whose runs hold a lock in their name, see life.py.
 OURS = ["retrain", "forecast"]
-ENDED = ["COMPLETED", "FAILED", "CRASHED"]
+# The runs that alarms look at: they have ended, a deployment started them, they are not part of
+# another run, which says how its parts ended, and did not leave their day to another.
+WATCHED = {
+    "state": {
+        "type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]},
+        "name": {"not_any_": [SKIPPED]},
+    },
+    "deployment_id": {"is_null_": False},
+    "parent_task_run_id": {"is_null_": True},
+}
 POOL = "btc"
 ANSWER_SECONDS = 10
 # A new run needs seconds from Running to its lock; from Pending to Running it imports TensorFlow.
@@ -124,15 +134,13 @@ def crash_dead_runs(api: str, *, at_start: bool = False) -> list[str]:
 def recent_runs(api: str, *, ended: bool = False) -> list[dict[str, Any]]:
     """The runs of ours that have begun, the newest first, with the name of their flow (`flow`).
 
-    `ended`: those that have ended and are not part of another run, which says how its parts ended.
+    `ended`: those alone that alarms look at, see `WATCHED`.
     """
-    chosen: dict[str, Any] = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
-    if ended:
-        chosen = {"state": {"type": {"any_": ENDED}}, "parent_task_run_id": {"is_null_": True}}
+    begun: dict[str, Any] = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
     names = {flow["id"]: flow["name"] for flow in call(api, "/flows/filter", {})}
     asked = {
         "flows": {"name": {"any_": OURS}},
-        "flow_runs": chosen,
+        "flow_runs": WATCHED if ended else begun,
         "sort": "START_TIME_DESC",
         "limit": 50,
     }

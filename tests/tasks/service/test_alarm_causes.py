@@ -166,17 +166,20 @@ def test_runs_that_fail_or_do_not_begin_are_told_with_their_link_and_a_success_i
     with prefect_server(tmp_path / "prefect") as api:
         monkeypatch.setenv("PREFECT_API_URL", api)
         assert "worker does not answer" in btc("alerts", "check")  # no worker was ever heard of
-        flow = requests.post(f"{api}/flows/", json={"name": "retrain"}, timeout=30).json()["id"]
 
         def post(path: str, body: dict[str, Any]) -> dict[str, Any]:
             reply = requests.post(f"{api}/{path}", json=body, timeout=30)
             reply.raise_for_status()
             return dict(reply.json())
 
+        flow = post("flows/", {"name": "retrain"})["id"]
+        deployed = {"flow_id": flow}
+        deployed["deployment_id"] = post("deployments/", deployed | {"name": "daily"})["id"]
+
         def make(state: str, due: dt.timedelta) -> str:
             at = {"scheduled_time": (dt.datetime.now(dt.UTC) - due).isoformat()}
             first = {"type": "SCHEDULED", "state_details": at}
-            made = str(post("flow_runs/", {"flow_id": flow, "state": first})["id"])
+            made = str(post("flow_runs/", deployed | {"state": first})["id"])
             for kind in ("RUNNING", state) if state != "SCHEDULED" else ():
                 said = {"type": kind, "name": kind.title(), "message": "it broke"}
                 post(f"flow_runs/{made}/set_state", {"state": said, "force": True})
