@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +52,7 @@ def up(
         if not mine:
             _say_running()
             return
-        service = Service(wanted, say=lambda text: print(text, flush=True))
+        service = Service(wanted, say=_say)
         leave_interrupts()
         # Also where the shell that started it in the background ignores Ctrl-C for it.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -63,8 +64,14 @@ def up(
             pass
         finally:
             if service.children:
-                print("stopping", flush=True)
+                _say("stopping")
             service.stop()
+
+
+def _say(text: str) -> None:
+    """Print a line; what cannot be printed, as into a file on a full disk, ends nothing."""
+    with suppress(OSError):
+        print(text, flush=True)
 
 
 def _interrupt(_number: int, _frame: object) -> None:
@@ -86,12 +93,12 @@ def _settled(source: str | None, asked: RetrainConfig) -> str | None:
     return f"csv:{path}"
 
 
-def check_alarms(_api: str) -> list[str]:
-    """Tell people what is new; one line for each."""
+def check_alarms(gave_up: str = "") -> list[str]:
+    """Tell people what is new; one line for each. `gave_up`: why `btc up` ends by itself."""
     from tasks.service.alerts import tell
     from tasks.service.facts import gather_facts
 
-    return tell(gather_facts())
+    return tell(gather_facts().model_copy(update={"gave_up": gave_up}))
 
 
 def _say_running() -> None:
@@ -147,7 +154,7 @@ def _quote_for_systemd(word: str) -> str:
 
 def down() -> None:
     """Stop what `btc up` started, also where it ended without doing so itself."""
-    from tasks.service.up import stop_earlier
+    from tasks.service.processes import stop_earlier
 
     stopped = stop_earlier()
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing of `btc up` runs")
@@ -165,7 +172,7 @@ def status(as_json: JsonOption = False) -> None:
     coming = next_run(api) if facts.servers.get("prefect") else None
     well = bool(facts.servers) and not alarms
     if as_json:
-        shown = facts.model_dump(mode="json") | {
+        shown = facts.model_dump(mode="json", exclude={"gave_up"}) | {
             "addresses": addresses,
             "next_run": None if coming is None else [coming[0], coming[1].isoformat()],
             "alarms": [alarm.model_dump(mode="json") for alarm in alarms],
@@ -251,5 +258,5 @@ def test_alerts() -> None:
 @alerts_app.command("check")
 def check_now() -> None:
     """Look once and tell what is new, as `btc up` does each minute; for your own scheduler."""
-    for line in check_alarms(""):
+    for line in check_alarms():
         print(line)

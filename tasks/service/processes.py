@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -34,11 +35,18 @@ class Child:
     command: list[str]
     env: dict[str, str]
     process: subprocess.Popen[bytes]
+    stopped: bool = False
 
     @property
     def log(self) -> Path:
         """What the process says."""
         return log_path(self.name)
+
+    def stop(self) -> None:
+        """End it and all that it started, once: the system gives the number out again."""
+        if not self.stopped:
+            stop(self.process.pid)
+            self.stopped = True
 
 
 def log_path(name: str) -> Path:
@@ -152,6 +160,30 @@ def read_state() -> dict[str, Any] | None:
         return dict(json.loads(state_path().read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
+
+
+def stop_earlier() -> list[str]:
+    """Stop what an earlier `btc up` left running; returns the names of what was stopped."""
+    state: dict[str, Any] = read_state() or {}
+    found = [("up", state["up"])] if "up" in state else []
+    found += sorted(state.get("children", {}).items(), reverse=True)
+    stopped = []
+    for name, process in found:
+        if is_running(process):
+            stop(int(process["pid"])) if name != "up" else _ask_to_end(process)
+            stopped.append(name)
+    state_path().unlink(missing_ok=True)
+    return stopped
+
+
+def _ask_to_end(process: dict[str, Any]) -> None:
+    """Let `btc up` stop its own processes, and stop it by force if it does not."""
+    os.kill(int(process["pid"]), signal.SIGTERM)
+    deadline = time.monotonic() + 120
+    while is_running(process) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if is_running(process):
+        os.kill(int(process["pid"]), signal.SIGKILL)
 
 
 def describe(pid: int) -> dict[str, Any]:

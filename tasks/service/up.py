@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from tasks.service.processes import (
     seconds_since_boot,
     start_child,
     state_path,
-    stop,
     wait_until_answers,
     write_state,
 )
@@ -79,6 +78,8 @@ class Service:
     restarts: list[float] = field(default_factory=list)
     told: dict[str, str] = field(default_factory=dict)
     clock: float = field(default_factory=lambda: time.time() - seconds_since_boot())
+    unplanned: bool = False
+    gave_up: str = ""
     ui_api: str = ""
 
     def start(self) -> None:
@@ -226,38 +227,53 @@ class Service:
             raise ServiceError(f"prefect {' '.join(arguments[:2])} failed: {last}")
 
     def watch(self, check_alarms: Callable[[str], list[str]]) -> None:
-        """Print a line an event, sweep up dead runs, restart what ends, until interrupted."""
+        """Print a line an event, sweep up dead runs, restart what ends, until interrupted.
+
+        `check_alarms` tells people what is new, also why this ends: ServiceError is raised where
+        something ends again and again.
+        """
         swept = alarmed = 0.0
         while True:
-            self._restart_ended()
-            try:
-                self._mind_clock()
-                self._tell_events()
-                if time.monotonic() - swept > SWEEP_SECONDS:
-                    swept = time.monotonic()
-                    for name in crash_dead_runs(self.api):
-                        self._line(f"{name}: its process is gone; it is marked as crashed")
-                if time.monotonic() - alarmed > ALARM_SECONDS:
-                    alarmed = time.monotonic()
-                    for text in check_alarms(self.api):
-                        self._line(text)
-            except Exception as error:  # noqa: BLE001, what is watched may fail in any way
-                self._line(" ".join(hide(error).split())[:500])
+            self._try(self._restart_ended)
+            if self.gave_up:
+                self._try(lambda: self._tell_lines(check_alarms(self.gave_up)))
+                raise ServiceError(self.gave_up)
+            self._try(self._mind_clock)
+            self._try(self._tell_events)
+            if time.monotonic() - swept > SWEEP_SECONDS:
+                swept = time.monotonic()
+                self._try(self._sweep)
+            if time.monotonic() - alarmed > ALARM_SECONDS:
+                alarmed = time.monotonic()
+                self._try(lambda: self._tell_lines(check_alarms("")))
             time.sleep(LOOK_SECONDS)
+
+    def _try(self, look: Callable[[], None]) -> None:
+        """Do one thing of a look; where it fails, the others are done all the same."""
+        try:
+            look()
+        except Exception as error:  # noqa: BLE001, what is watched may fail in any way
+            self._line(" ".join(hide(error).split())[:500])
+
+    def _sweep(self) -> None:
+        names = crash_dead_runs(self.api)
+        self._tell_lines(f"{name}: its process is gone; it is marked as crashed" for name in names)
 
     def _mind_clock(self) -> None:
         """Plan anew where the clock was set back: Prefect would wait until the old time comes."""
         before, self.clock = self.clock, time.time() - seconds_since_boot()
-        if before - self.clock < CLOCK_SECONDS:
-            return
-        back = dt.timedelta(seconds=round(before - self.clock))
-        self._line(f"the clock was set back by {back}; the runs are planned anew")
-        for child in self.children:
-            if child.name == "prefect":
-                stop(child.process.pid)
-                self._restart_ended()
-        self._deploy()
-        self._wait_for_plan()
+        if before - self.clock >= CLOCK_SECONDS:
+            back = dt.timedelta(seconds=round(before - self.clock))
+            self._line(f"the clock was set back by {back}; the runs are planned anew")
+            self.unplanned = True
+            for child in self.children:
+                if child.name == "prefect":
+                    child.stop()
+                    self._restart_ended()
+        if self.unplanned:  # also where an earlier look could not
+            self._deploy()
+            self._wait_for_plan()
+            self.unplanned = False
 
     def _tell_events(self) -> None:
         for run in reversed(recent_runs(self.api)):
@@ -265,6 +281,10 @@ class Service:
                 self.told[run["id"]] = run["state"]["id"]
                 message = run["state"].get("message") or ""
                 self._line(f"{run['flow']} {run['name']}: {run['state']['name']} {message}".strip())
+
+    def _tell_lines(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self._line(text)
 
     def _line(self, text: str) -> None:
         self.say(f"{dt.datetime.now(dt.UTC):%H:%M:%S}  {text}")
@@ -274,13 +294,16 @@ class Service:
             if child.process.poll() is None:
                 continue
             now = time.monotonic()
-            self.restarts = [at for at in self.restarts if now - at < RESTART_SECONDS] + [now]
-            if len(self.restarts) > RESTARTS:
-                raise ServiceError(f"{child.name} ends again and again; see {child.log}")
+            self.restarts = [at for at in self.restarts if now - at < RESTART_SECONDS]
+            if len(self.restarts) >= RESTARTS:
+                self.gave_up = f"{child.name} ends again and again; see {child.log}"
+                return
             self._line(f"{child.name} ended ({child.process.returncode}); it is started again")
             if child.name != "worker":  # A run may go on without its worker.
-                stop(child.process.pid)
-            self.children[place] = again = start_child(child.name, child.command, child.env)
+                child.stop()
+            again = start_child(child.name, child.command, child.env)
+            self.children[place] = again
+            self.restarts.append(now)
             try:
                 write_state(self.addresses, self.children)
                 if child.name == "prefect":
@@ -289,17 +312,21 @@ class Service:
                 self._line(str(error))
 
     def stop(self) -> None:
-        """End everything that was started, the worker first, and mark the runs that this ends."""
+        """End everything that was started, the worker first, and mark the runs that this ends.
+
+        Where it gave up, `btc alerts check` goes on to know of the servers that are missing.
+        """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         for child in reversed(self.children):
-            stop(child.process.pid)
+            child.stop()
             if child.name == "worker":
                 try:
                     crash_dead_runs(self.api, at_start=True)
                 except ServiceError as error:
                     self.say(str(error))
-        state_path().unlink(missing_ok=True)
+        if not self.gave_up:
+            state_path().unlink(missing_ok=True)
 
 
 def reachable(host: str) -> str:
@@ -313,27 +340,3 @@ def _prefect_file() -> Path:
     if not path.exists():
         raise InputError(f"btc up: no deployments at {path}; run it from a checkout")
     return path
-
-
-def stop_earlier() -> list[str]:
-    """Stop what an earlier `btc up` left running; returns the names of what was stopped."""
-    state: dict[str, Any] = read_state() or {}
-    found = [("up", state["up"])] if "up" in state else []
-    found += sorted(state.get("children", {}).items(), reverse=True)
-    stopped = []
-    for name, process in found:
-        if is_running(process):
-            stop(int(process["pid"])) if name != "up" else _ask_to_end(process)
-            stopped.append(name)
-    state_path().unlink(missing_ok=True)
-    return stopped
-
-
-def _ask_to_end(process: dict[str, Any]) -> None:
-    """Let `btc up` stop its own processes, and stop it by force if it does not."""
-    os.kill(int(process["pid"]), signal.SIGTERM)
-    deadline = time.monotonic() + 120
-    while is_running(process) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    if is_running(process):
-        os.kill(int(process["pid"]), signal.SIGKILL)

@@ -1,10 +1,11 @@
-"""Ctrl-C in `btc up`, as a terminal sends it: everything ends, in time and without an orphan."""
+"""Ctrl-C in `btc up`, as a terminal sends it: all of its own ends, in time, and nothing else."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.server, pytest.mark.soak, pytest.mark.timeout(600)]
 
 def test_ctrl_c_ends_all_that_was_started(tmp_path: Path) -> None:
     home = tmp_path / "home"
+    other = subprocess.Popen(["sleep", "600"])
     with btc_up(home) as up:
         family = psutil.Process(up.process.pid).children(recursive=True)
         state = json.loads((home / "service" / "state.json").read_text())
@@ -34,3 +36,6 @@ def test_ctrl_c_ends_all_that_was_started(tmp_path: Path) -> None:
     print(f"{took:.1f} s")
     assert up.said.splitlines()[-1] == "stopping"
     assert not (home / "service" / "state.json").exists()
+    assert other.poll() is None  # nor what it did not start
+    other.kill()
+    other.wait()

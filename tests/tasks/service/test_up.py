@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sqlite3
 import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import requests
 
+from flows.cli.service import check_alarms
+from models.errors import InputError, ServiceError
+from tasks.service import processes, up
+from tasks.service.processes import (
+    Child,
+    describe,
+    read_state,
+    start_child,
+    state_path,
+    stop_earlier,
+)
 from tests.flows import states
 from tests.planted import find_planted
 from tests.servers import REPO, btc, environment, free_port
 from tests.service import btc_up
 from tests.simulation.days import write_candles
-from tests.tasks.service.test_alerts import Mail, Receiver
+from tests.tasks.service.test_alerts import Mail, Receiver, webhook  # noqa: F401
+from tests.tasks.service.test_facts import failing_api  # noqa: F401
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 
@@ -144,3 +159,115 @@ def test_the_unit_is_one_that_systemd_takes_whatever_the_paths_hold(tmp_path: Pa
         unit.write_text(done.stdout)
         checked = subprocess.run([verify, "verify", str(unit)], capture_output=True, text=True)
         assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.fixture
+def watched(
+    own_home: Path,
+    failing_api: str,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[up.Service]:
+    """A `btc up` of one process, whose Prefect server answers each question with 500."""
+    monkeypatch.setattr(up, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(up.signal, "signal", lambda *_: None)
+    service = up.Service(up.Wanted(), said.append)
+    said.clear()
+    service.children = [start("import time; time.sleep(600)")]
+    yield service
+    service.stop()
+
+
+said: list[str] = []
+
+
+def start(script: str) -> Child:
+    return start_child("worker", [sys.executable, "-c", script], dict(os.environ))
+
+
+class Enough(BaseException):
+    """What ends a watch in a test, as Ctrl-C does."""
+
+
+def test_what_an_earlier_up_left_is_named_and_stopped_by_down(watched: up.Service) -> None:
+    [child] = watched.children
+    killed = {"children": {"worker": describe(child.process.pid)}}
+    state_path().write_text(json.dumps(killed))
+    left = rf"without stopping worker \(process {child.process.pid}\); `btc down` stops what is"
+    with pytest.raises(InputError, match=left):
+        up.Service(up.Wanted(), said.append).start()
+    assert child.process.poll() is None
+    assert stop_earlier() == ["worker"] and child.process.poll() is not None
+
+
+def test_alarms_are_looked_at_also_where_prefect_fails(watched: up.Service) -> None:
+    looks = []
+
+    def look(gave_up: str) -> list[str]:
+        looks.append(gave_up)
+        raise Enough
+
+    with pytest.raises(Enough):
+        watched.watch(look)
+    assert looks == [""] and any("did not answer /flows/filter" in line for line in said)
+
+
+def test_giving_up_is_told_once_and_the_servers_stay_known(
+    watched: up.Service,
+    webhook: str,  # noqa: F811
+) -> None:
+    states.btc("alerts", "add", "webhook", webhook)
+    for _ in range(2):
+        watched.children = [start("")]
+        with pytest.raises(ServiceError, match="worker ends again and again; see "):
+            watched.watch(check_alarms)
+        watched.stop()
+        assert set((read_state() or {})["children"]) == {"worker"}
+    assert sum("it is started again" in line for line in said) == up.RESTARTS
+    told = [body["text"] for _, body in Receiver.got if "`btc up` has ended" in body["text"]]
+    assert len(told) == 1 and "worker ends again and again" in told[0]
+
+
+def test_what_cannot_be_started_again_is_tried_at_the_next_look(
+    watched: up.Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [child] = watched.children
+    child.name = "mlflow"
+    child.process.kill()
+    child.process.wait()
+    stopped: list[int] = []
+    tries = 0
+
+    def fail(*_: object) -> Child:
+        nonlocal tries
+        tries += 1
+        if tries > 2 * up.RESTARTS:
+            raise Enough
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(processes, "stop", stopped.append)
+    monkeypatch.setattr(up, "start_child", fail)
+    with pytest.raises(Enough):
+        watched.watch(lambda _: [])
+    assert any("No space left on device" in line for line in said)
+    # Its number may be another process's by now.
+    assert stopped == [child.process.pid]
+
+
+def test_a_plan_that_fails_after_the_clock_was_set_back_is_made_at_the_next_look(
+    watched: up.Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[str] = []
+
+    def deploy() -> None:
+        plans.append("tried")
+        if len(plans) == 1:
+            raise ServiceError("prefect deploy failed")
+
+    monkeypatch.setattr(watched, "_deploy", deploy)
+    monkeypatch.setattr(watched, "_wait_for_plan", lambda: None)
+    watched.clock += 3600
+    with pytest.raises(ServiceError, match="deploy failed"):
+        watched._mind_clock()
+    for _ in range(2):
+        watched._mind_clock()
+    assert len(plans) == 2 and sum("was set back by 1:00:00" in line for line in said) == 1
