@@ -10,14 +10,15 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import SymbolOption
+from flows.cli.options import OneSymbolOption
+from models.errors import CleaningError, InputError
 
 
 def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Mend what can be mended without losing anything.")
     ] = False,
-    symbol: SymbolOption = "BTC/USD",
+    symbol: OneSymbolOption = "",
 ) -> None:
     """Look for what is wrong, and say the command that mends it; exit 1 with a finding."""
     from flows.cli.console import hushed_imports
@@ -53,20 +54,37 @@ def clean(
         int,
         typer.Option(min=0, max=10_000, help="Former champions that stay whole, however old."),
     ] = 30,
-    symbol: SymbolOption = "BTC/USD",
+    symbol: OneSymbolOption = "",
 ) -> None:
     """Delete what nothing names: old pictures, and versions that never forecast."""
     from models.config.judging import Retention
     from tasks.service.clean import clean_alone
+    from tasks.service.facts import all_symbols
+    from tasks.service.items import Item
     from tasks.service.rubbish import find_rubbish
 
     retention = Retention(keep_days=keep_days, keep_champions=keep_champions)
     today = dt.datetime.now(dt.UTC).date()
-    items = (find_rubbish if dry_run else clean_alone)(symbol, retention, today)
-    for item in items:
-        print(f"{item.n_bytes / 1e6:8.2f} MB  {item.what}: {item.place}")
-    total = sum(item.n_bytes for item in items) / 1e6
-    print(f"{total:8.2f} MB {'would be ' if dry_run else ''}deleted, {len(items)} items")
+    look = find_rubbish if dry_run else clean_alone
+    items: dict[tuple[str, str], Item] = {}  # what is no symbol's is found for each
+    failed: list[InputError | CleaningError] = []
+    for one in (symbol,) if symbol else all_symbols():
+        try:
+            found = look(one, retention, today)
+        except (InputError, CleaningError) as error:
+            failed.append(error)  # it stops no other symbol
+            continue
+        for item in found:
+            if (key := (item.what, item.place or one)) not in items:
+                print(f"{item.n_bytes / 1e6:8.2f} MB  {item.what}: {item.place}")
+                items[key] = item
+    for other in failed[1:]:
+        print(f"btc: {other}", file=sys.stderr)
+    if items or not failed:
+        total = sum(item.n_bytes for item in items.values()) / 1e6
+        print(f"{total:8.2f} MB {'would be ' if dry_run else ''}deleted, {len(items)} items")
+    if failed:
+        raise failed[0]
 
 
 def backup(

@@ -14,10 +14,9 @@ from sqlalchemy.exc import DatabaseError
 from models.errors import InputError
 from models.naming import model_name
 from tasks.registry.store import mend_home
-from tasks.service.facts import is_registry_there, served_symbols
+from tasks.service.facts import all_symbols
 from tasks.storage.files import whole_file
 from tasks.storage.home import home, make_private
-from tasks.storage.ledger import known_symbols
 from tasks.storage.lock import hold
 
 # What is made anew, or belongs to processes of this machine.
@@ -57,9 +56,8 @@ def back_up(target: Path) -> int:
 @contextmanager
 def _all_held() -> Iterator[None]:
     """Hold the locks of all symbols that are served or were forecast; else raise InputError."""
-    symbols = {*served_symbols(), *(known_symbols() if is_registry_there() else ())}
     with ExitStack() as held:
-        for symbol in sorted(symbols):
+        for symbol in sorted(all_symbols()):
             if not held.enter_context(hold(model_name(symbol, synthetic=False))):
                 raise InputError(f"a run of {symbol} is at work; back up when it has ended")
         yield

@@ -15,13 +15,12 @@ from zoneinfo import available_timezones
 import psutil
 
 from models.decisions.alarms import LEAST_DISK_BYTES
-from models.naming import model_name
 from tasks.service.facts import find_api, look_at_servers
 from tasks.service.runs import crash_dead_runs
 from tasks.service.stores import Finding, examine_stores
 from tasks.storage.home import home, is_open
-from tasks.storage.lock import hold
-from tasks.storage.snapshots import find_newest_candle
+from tasks.storage.lock import locked
+from tasks.storage.snapshots import find_newest_candles
 from tasks.storage.work import find_dead_work
 
 LEAST_MEMORY_BYTES = 1_000_000_000
@@ -33,16 +32,16 @@ KNOWN_BAD = (
 )
 
 
-def examine(symbol: str = "BTC/USD") -> list[Finding]:
-    """Everything that is found wrong."""
+def examine(symbol: str = "") -> list[Finding]:
+    """Everything that is found wrong; of every symbol that is known, or of one."""
     checks = (
         _versions, _machine, _rights, _clock, _servers, _runs, _left_over,
     )  # fmt: skip
-    found = [finding for check in checks for finding in check(symbol)]
+    found = [finding for check in checks for finding in check()]
     return [*found, *examine_stores(symbol)]
 
 
-def _versions(_symbol: str) -> Iterator[Finding]:
+def _versions() -> Iterator[Finding]:
     for package, limit, why in KNOWN_BAD:
         try:
             found = version(package)
@@ -53,7 +52,7 @@ def _versions(_symbol: str) -> Iterator[Finding]:
             yield Finding(f"{package} {found}: {why}", "make setup")
 
 
-def _machine(_symbol: str) -> Iterator[Finding]:
+def _machine() -> Iterator[Finding]:
     existing = next(path for path in (home(), *home().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if free < LEAST_DISK_BYTES:
@@ -68,7 +67,7 @@ def _machine(_symbol: str) -> Iterator[Finding]:
         yield Finding(f"{home()} cannot be written", "chown it, or set BTC_HOME to another folder")
 
 
-def _rights(_symbol: str) -> Iterator[Finding]:
+def _rights() -> Iterator[Finding]:
     """What others may look into, though it may hold passwords, or addresses that do."""
     if not home().exists():
         return
@@ -83,8 +82,8 @@ def _rights(_symbol: str) -> Iterator[Finding]:
             )
 
 
-def _clock(symbol: str) -> Iterator[Finding]:
-    newest = find_newest_candle(symbol)
+def _clock() -> Iterator[Finding]:
+    newest = max(find_newest_candles().values(), default=None)
     today = dt.datetime.now(dt.UTC).date()
     if newest is not None and newest >= today:
         yield Finding(
@@ -97,13 +96,13 @@ def _clock(symbol: str) -> Iterator[Finding]:
         yield Finding(f"TZ names no time zone ({zone}); times are shown in UTC", "export TZ=UTC")
 
 
-def _servers(_symbol: str) -> Iterator[Finding]:
+def _servers() -> Iterator[Finding]:
     for name, well in look_at_servers().items():
         if not well:
             yield Finding(f"{name} does not answer", "btc down, then btc up")
 
 
-def _runs(_symbol: str) -> Iterator[Finding]:
+def _runs() -> Iterator[Finding]:
     api, _ = find_api()
     if not api or not look_at_servers().get("prefect"):
         return
@@ -117,22 +116,21 @@ def _runs(_symbol: str) -> Iterator[Finding]:
         )
 
 
-def _left_over(symbol: str) -> Iterator[Finding]:
-    with hold(model_name(symbol, synthetic=False)) as mine:
-        if not mine:
-            return
-        halves = [path for path in home().glob("*/.*") if path.parent.name != "prefect"]
-        halves = [path for path in halves if _is_left(path)]
-        for path in [*find_dead_work(), *halves]:
-            yield Finding(
-                f"{path.relative_to(home())} was left by a run that was cut off",
-                "btc doctor --fix",
-                lambda path=path: _remove(path),  # type: ignore[misc]
-            )
+def _left_over() -> Iterator[Finding]:
+    # Held by whoever makes a work folder, until it has its lock.
+    with locked(home() / "locks" / "work.lock"):
+        dead = find_dead_work()
+    halves = [path for path in home().glob("*/.*") if path.parent.name != "prefect"]
+    for path in [*dead, *filter(_is_left, halves)]:
+        yield Finding(
+            f"{path.relative_to(home())} was left by a run that was cut off",
+            "btc doctor --fix",
+            lambda path=path: _remove(path),  # type: ignore[misc]
+        )
 
 
 def _is_left(path: Path) -> bool:
-    """Whether nobody has written it for an hour; till then it may be of another symbol's run."""
+    """Whether nobody has written it for an hour; till then it may be of a run at work."""
     try:
         return path.stat().st_mtime < time.time() - 3600
     except FileNotFoundError:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.config.data import USUAL_SYMBOL
 from models.errors import InputError, ServiceError
 from models.naming import model_name
-from tasks.service.facts import is_registry_there
+from tasks.secrets import hide
+from tasks.service.facts import all_symbols, is_registry_there
 from tasks.storage.candle_store import list_stores
 from tasks.storage.home import home
 
@@ -48,9 +52,9 @@ class Schema:
     upgrade: str = ""
 
 
-def examine_stores(symbol: str) -> Iterator[Finding]:
-    """Everything that is found wrong with what is stored."""
-    databases = [*_databases()]
+def examine_stores(symbol: str = "") -> Iterator[Finding]:
+    """Everything that is found wrong with what is stored, of every symbol that is known or one."""
+    databases = [*_databases(), *_servers_databases()]
     yield from databases
     yield from _candles()
     yield from _snapshots()
@@ -78,24 +82,56 @@ def _databases() -> Iterator[Finding]:
         if said != "ok":
             yield Finding(f"{path.name} is damaged ({said})", _give_up(path))
         elif tables and path.name in SCHEMAS:
-            yield from _schema(path, tables, revision)
+            schema = SCHEMAS[path.name](f"sqlite:///{path}")
+            yield from _schema(path.name, schema, tables, revision, _give_up(path))
 
 
-def _schema(path: Path, tables: set[str], revision: str | None) -> Iterator[Finding]:
-    schema = SCHEMAS[path.name](path)
+def _servers_databases() -> Iterator[Finding]:
+    """Databases in PostgreSQL."""
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from tasks.storage.database import BUSY_SECONDS, with_driver
+
+    for variable, make in SERVED.items():
+        address = with_driver(os.environ.get(variable, ""))
+        if not address.startswith("postgresql"):
+            continue
+        name = f"the database of {variable}"
+        schema = make(f'"${variable}"')
+        try:
+            engine = create_engine(address, connect_args={"connect_timeout": BUSY_SECONDS})
+            with engine.connect() as connection:
+                tables = set(inspect(connection).get_table_names())
+                revision = None
+                if "alembic_version" in tables:
+                    asked = "SELECT version_num FROM alembic_version"
+                    revision = connection.exec_driver_sql(asked).scalar()
+            engine.dispose()
+        except (SQLAlchemyError, ImportError, OSError) as error:
+            reason = " ".join(hide(getattr(error, "orig", None) or error).split())
+            yield Finding(f"{name} cannot be used ({reason})", f"start it, or set {variable}")
+            continue
+        if revision or tables & schema.tables:  # else it is new, or holds what is others'
+            yield from _schema(name, schema, tables, revision, "restore a backup of it")
+
+
+def _schema(
+    name: str, schema: Schema, tables: set[str], revision: str | None, give_up: str
+) -> Iterator[Finding]:
     missing = sorted(schema.tables - tables)
     newest = schema.revisions[0]
     if revision is not None and revision not in schema.revisions:
         yield Finding(
-            f"{path.name} was made by a newer release (schema {revision}, this one knows {newest})",
-            "install that release again, or btc restore a backup of before, in a new BTC_HOME",
+            f"{name} was made by a newer release (schema {revision}, this one knows {newest})",
+            f"install that release again, or {give_up}",
         )
     elif revision is None or (revision == newest and missing):
         lacks = f"it lacks {missing[0]}" if missing else "it does not say of which release it is"
-        yield Finding(f"{path.name} is half-made ({lacks})", _give_up(path))
+        yield Finding(f"{name} is half-made ({lacks})", give_up)
     elif revision != newest and schema.upgrade:
         yield Finding(
-            f"{path.name} is of an older release (schema {revision}, now {newest})", schema.upgrade
+            f"{name} is of an older release (schema {revision}, now {newest})", schema.upgrade
         )
 
 
@@ -106,22 +142,23 @@ def _give_up(path: Path) -> str:
     return RESTORE
 
 
-def _of_ledger(_path: Path) -> Schema:
+def _of_ledger(_address: str) -> Schema:
     from tasks.storage.database import HEAD, metadata
 
     return Schema(set(metadata.tables), [HEAD])
 
 
-def _of_mlflow(path: Path) -> Schema:
+def _of_mlflow(address: str) -> Schema:
     import mlflow.store.db_migrations
     from mlflow.store.db.base_sql_model import Base
 
     folder = Path(mlflow.store.db_migrations.__path__[0])
-    upgrade = f"btc backup FILE, then mlflow db upgrade sqlite:///{path}"
+    save = "btc backup FILE" if address.startswith("sqlite") else "back it up"
+    upgrade = f"{save}, then mlflow db upgrade {address}"
     return Schema(set(Base.metadata.tables), _revisions(folder), upgrade)
 
 
-def _of_prefect(_path: Path) -> Schema:
+def _of_prefect(_address: str) -> Schema:
     import prefect.server.database
     from prefect.server.database.orm_models import Base
 
@@ -141,11 +178,13 @@ def _revisions(folder: Path, versions: Path | None = None) -> list[str]:
     return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
 
 
-SCHEMAS: dict[str, Callable[[Path], Schema]] = {
+# By the name of a file, and by the variable that names a server.
+SCHEMAS: dict[str, Callable[[str], Schema]] = {
     "ledger.db": _of_ledger,
     "mlflow.db": _of_mlflow,
     "prefect.db": _of_prefect,
 }
+SERVED = {"BTC_DATABASE_URL": _of_ledger, "MLFLOW_TRACKING_URI": _of_mlflow}
 
 
 def _candles() -> Iterator[Finding]:
@@ -169,38 +208,55 @@ def _snapshots() -> Iterator[Finding]:
 
 
 def _registry(symbol: str) -> Iterator[Finding]:
+    """Of every symbol that is known, or of one; what no symbol names is said once, at the end."""
     if not is_registry_there():
         return
-    from tasks.registry.aliases import find_champion, read_history
     from tasks.registry.connection import connect, told_in_one_line
+
+    try:
+        symbols = (symbol,) if symbol else all_symbols()
+        with told_in_one_line():
+            client = connect()
+        for one in symbols:
+            with told_in_one_line():
+                found = [*_model(client, one)]
+            several = f"{one}: " if len(symbols) > 1 else ""
+            yield from (replace(finding, what=several + finding.what) for finding in found)
+        with told_in_one_line():
+            found = [*_artifacts(client)]
+        yield from found
+    except (InputError, ServiceError, OSError) as error:
+        yield Finding(f"registry or ledger cannot be read ({error})", "btc models")
+
+
+def _model(client: MlflowClient, symbol: str) -> Iterator[Finding]:
+    """What is wrong with a symbol's champion, its history and its forecasts."""
+    from tasks.registry.aliases import find_champion, read_history
     from tasks.registry.model_files import find_fault
     from tasks.registry.versions import find_versions
     from tasks.storage.ledger import read_ledger
 
     name = model_name(symbol, synthetic=False)
-    try:
-        with told_in_one_line():
-            client = connect()
-            champion, history = find_champion(client, name), read_history(name)
-            known = {int(version.version) for version in find_versions(client, name)}
-            fault = "" if champion is None else find_fault(champion)
-            orphans = [*_artifacts(client)]
-        forecast = {int(number) for number in read_ledger(name)["version"].unique()}
-    except (InputError, ServiceError, OSError) as error:
-        yield Finding(f"registry or ledger cannot be read ({error})", "btc models")
-        return
-    yield from _moves(client, name, history, champion)
+    option = "" if symbol == USUAL_SYMBOL else f" --symbol {shlex.quote(symbol)}"
+    champion, history = find_champion(client, name), read_history(name)
+    known = {int(version.version) for version in find_versions(client, name)}
+    fault = "" if champion is None else find_fault(champion)
+    forecast = {int(number) for number in read_ledger(name)["version"].unique()}
+    yield from _moves(client, name, history, champion, option)
     if gone := sorted(forecast - known):
         yield Finding(
             f"the ledger has forecasts of version {gone[0]}, which the registry lacks", RESTORE
         )
     if fault:
-        yield Finding(f"the champion: {fault}", "btc rollback --why …")
-    yield from orphans
+        yield Finding(f"the champion: {fault}", f"btc rollback{option} --why …")
 
 
 def _moves(
-    client: MlflowClient, name: str, history: pd.DataFrame, champion: ModelVersion | None
+    client: MlflowClient,
+    name: str,
+    history: pd.DataFrame,
+    champion: ModelVersion | None,
+    option: str,
 ) -> Iterator[Finding]:
     """Where the history of the champion's alias and the alias itself differ."""
     from tasks.registry.aliases import settle_history
@@ -218,7 +274,7 @@ def _moves(
         now = f"@champion is version {serves}" if champion else "there is no @champion"
         yield Finding(
             f"{now}, and the history's last move is to {last}",
-            f"btc promote {serves or last} --why 'moved outside btc'",
+            f"btc promote {serves or last}{option} --why 'moved outside btc'",
         )
 
 

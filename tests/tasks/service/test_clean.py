@@ -267,6 +267,27 @@ def test_cleaning_by_hand_waits_for_no_retrain(own_home: Path) -> None:
         clean_alone("BTC/USD", STRICT, LATER)
 
 
+@pytest.mark.server
+def test_clean_goes_through_every_symbol_and_one_at_work_stops_no_other(five_days: Path) -> None:
+    grow_old(five_days)
+    path = five_days / "service" / "prefect.yaml"
+    path.parent.mkdir()
+    path.write_text("deployments: [{parameters: {config: {symbols: [ETH/USD]}}}]")
+    search = five_days / "tuning" / "old" / "candles.parquet"
+    search.parent.mkdir(parents=True)
+    search.write_bytes(b"x")
+    os.utime(search, (0, 0))
+    strict = ("--keep-days", "1", "--keep-champions", "0")
+    listed = btc("clean", "--dry-run", *strict)
+    assert "pictures of 2026-10-01-btc-usd-v1" in listed
+    assert listed.count("candles of an old search") == 1
+    assert "pictures" not in btc("clean", "--dry-run", *strict, "--symbol", "ETH/USD")
+    with hold("eth-usd"), pytest.raises(InputError, match="of ETH/USD is at work"):
+        btc("clean", *strict)
+    assert not search.exists()
+    assert "0 items" in btc("clean", "--dry-run", *strict)
+
+
 def test_clean_takes_the_candles_of_an_old_search_and_leaves_its_recipe(own_home: Path) -> None:
     for name, days in (("old", 100), ("new", 1)):
         folder = own_home / "tuning" / name

@@ -225,6 +225,31 @@ def test_doctor_says_a_finding_and_its_command_and_ends_with_one(one_day: Path) 
         assert told.output.splitlines()[1] == "  btc promote 1 --why 'moved outside btc'"
 
 
+def forecast_another(home: Path) -> None:
+    """Let the ledger know a second symbol, of which the registry knows nothing."""
+    columns = (
+        "version, as_of, target_date, step, kind, issued_at, source, snapshot_sha256,"
+        " close_origin, levels, quantiles, note"
+    )
+    names = f"INSERT INTO forecasts (symbol, model, {columns})"
+    change(home / "ledger.db", f"{names} SELECT 'ETH/USD', 'eth-usd', {columns} FROM forecasts")
+
+
+@pytest.mark.server
+def test_doctor_looks_at_every_symbol_and_says_once_what_is_none_s(one_day: Path) -> None:
+    leave_work(one_day)
+    orphan_artifacts(one_day)
+    forecast_another(one_day)
+    cut_a_move_off(one_day)
+    everywhere = ["work/half was left", "m-0 belongs to no run", "m-0 belongs to no run"]
+    eth = "ETH/USD: the ledger has forecasts of version 1, which the registry lacks"
+    mine = "BTC/USD: a move of the champion was cut off"
+    for symbol, told in (("", [eth, mine, *everywhere]), ("BTC/USD", [mine[9:], *everywhere])):
+        found = what(examine(symbol))
+        assert len(found) == len(told), found
+        assert all(any(text in line for line in found) for text in told), found
+
+
 def old_package(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(doctor, "version", lambda name: {"fastapi": "0.155.1"}.get(name, "2.0"))
 
