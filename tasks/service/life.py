@@ -1,7 +1,7 @@
 """Which flow runs have a living process: each holds a lock in its name.
 
 A file on its machine, and where the ledger is in PostgreSQL also a lock there, so that no machine
-takes the runs of the others for dead.
+takes the runs of the others for dead, unless PostgreSQL was restarted while they were at work.
 """
 
 from __future__ import annotations
