@@ -32,7 +32,6 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
-    func,
     inspect,
     make_url,
     select,
@@ -201,9 +200,9 @@ def insert_new(
         return 0
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(table).on_conflict_do_nothing(index_elements=unique)
-    before = connection.scalar(count(table)) or 0
-    connection.execute(statement, list(rows))
-    return (connection.scalar(count(table)) or 0) - before
+    # Told by the statement itself: a count before and after would have the rows of others in it.
+    inserted = connection.execute(statement.returning(table.c[unique[0]]), list(rows))
+    return len(inserted.all())
 
 
 def read_rows(connection: Connection, query: Select[Any]) -> pd.DataFrame:
@@ -211,11 +210,6 @@ def read_rows(connection: Connection, query: Select[Any]) -> pd.DataFrame:
     result = connection.execute(query)
     # Of SQLAlchemy's own rows pandas asks each what it is, which takes most of the time.
     return pd.DataFrame([tuple(row) for row in result], columns=list(result.keys()))
-
-
-def count(table: Table) -> Select[Any]:
-    """The query for the number of rows of a table."""
-    return select(func.count()).select_from(table)
 
 
 def _connect() -> Engine:

@@ -29,6 +29,7 @@ from tasks.storage.ledger import (
     score_due,
 )
 
+ALARM = ("model", "as_of", "kind", "text")
 LEVELS = [0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975]
 CANDLES = make_sample(dt.date(2024, 12, 31), n_days=400)
 DAYS = list(CANDLES["open_time"].dt.date)
@@ -161,6 +162,24 @@ def test_two_writers_at_once_store_each_row_once(database: str) -> None:
         thread.join()
     assert len(read_ledger("btc-usd")) == 30
     assert len(counts) == 30
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_rows_that_another_stores_meanwhile_are_not_counted(database: str) -> None:
+    breach = Breach(kind="crps", value=1.2, limit=1.1, text="CRPS is 1.20 times naive's")
+    mine = breach.model_dump() | {"model": "btc-usd", "as_of": DAYS[300]}
+    others = iter(("eth-usd", "xrp-usd"))
+    with db.transaction() as connection:
+        execute = connection.execute
+
+        def after_another(*statement: Any) -> Any:
+            assert record_alarms(next(others), DAYS[300], [breach]) == 1
+            return execute(*statement)
+
+        connection.execute = after_another  # type: ignore[method-assign]
+        assert db.insert_new(connection, db.alarms, [mine], *ALARM) == 1
+        assert db.insert_new(connection, db.alarms, [mine], *ALARM) == 0
+    assert [len(read_alarms(model)) for model in ("btc-usd", "eth-usd", "xrp-usd")] == [1, 1, 1]
 
 
 def test_first_use_by_two_processes_at_once(database: str) -> None:
