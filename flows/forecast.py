@@ -14,7 +14,7 @@ from flows.run_names import name_forecast
 from flows.symbols import run_each
 from models.config.flows import RetrainConfig
 from models.data.calendar import newest_closed_day, resolve_as_of
-from models.errors import InputError, ServiceError, SourceError
+from models.errors import InputError, ServiceError, SourceError, StoreError
 from models.records import ForecastRequest, SnapshotRecord
 from models.reporting.summaries import (
     ForecastSummary,
@@ -76,7 +76,7 @@ def take_candles(
     """A snapshot of the newest candles, or the newest there is and why there is no newer one."""
     try:
         candles = ingest(config, as_of)
-    except SourceError as error:
+    except (SourceError, StoreError) as error:
         return find_newest_snapshot(config, as_of, error), str(error)
     with discarded_after(candles.path.parent):
         checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)

@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from models.errors import InputError, RegistryError
 from tasks.registry.store import check_store
 from tasks.secrets import hide, part_credentials
+from tasks.storage.archive import is_of_bucket
 from tasks.storage.database import with_driver
 from tasks.storage.files import whole_file
 from tasks.storage.home import home, make_private
@@ -187,9 +188,7 @@ def told_in_one_line() -> Iterator[None]:
 
 def is_trouble(error: Exception) -> bool:
     """Whether an error is MLflow's, its server's, or that of a bucket which it calls itself."""
-    # The bucket's library is an extra, and is not imported for the name of its errors.
-    of_bucket = type(error).__module__.partition(".")[0] in ("boto3", "botocore", "s3transfer")
-    return of_bucket or isinstance(error, MlflowException | requests.RequestException)
+    return is_of_bucket(error) or isinstance(error, MlflowException | requests.RequestException)
 
 
 def check_experiment(client: MlflowClient, name: str) -> str | None:

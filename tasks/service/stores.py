@@ -188,7 +188,12 @@ SERVED = {"BTC_DATABASE_URL": _of_ledger, "MLFLOW_TRACKING_URI": _of_mlflow}
 
 
 def _candles() -> Iterator[Finding]:
-    for store in list_stores():
+    try:
+        stores = list_stores()
+    except ServiceError as error:
+        yield Finding(str(error), "mend BTC_STORE or the AWS_… variables")
+        return
+    for store in stores:
         try:
             store.read()
         except (InputError, ServiceError) as error:

@@ -131,15 +131,24 @@ def is_object_store(files: Any) -> bool:
 
 @contextmanager
 def told_in_one_line(variable: str, target: str) -> Iterator[None]:
-    """Raise StoreError, in one line, where a store fails or forbids."""
+    """Raise StoreError, in one line, where a store fails, forbids or cannot be reached."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError) and not is_of_bucket(error):
+            raise
         reason = " ".join(hide(error).split())[:200]
         raise StoreError(
             f"{variable}: {hide(target)} failed ({type(error).__name__}: {reason}); what was "
             "stored before stands, run again to finish"
         ) from error
+
+
+def is_of_bucket(error: Exception) -> bool:
+    """Whether an error is of the libraries that talk to a bucket, as when none answers."""
+    # They are an extra, and are not imported for the names of their errors.
+    library = type(error).__module__.partition(".")[0]
+    return library in ("aiobotocore", "aiohttp", "boto3", "botocore", "s3transfer")
 
 
 def _digest(content: bytes) -> str:

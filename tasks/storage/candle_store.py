@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from models.config.base import shorten
 from models.data.store_table import BadRows, candle_schema, check_table
 from models.errors import InputError
 from tasks.secrets import hide
-from tasks.storage.archive import is_object_store, open_files, put, told_in_one_line
+from tasks.storage.archive import open_files, put, told_in_one_line
 from tasks.storage.home import home, make_folder
 from tasks.storage.lock import hold, locked, shares_locks
 from tasks.storage.sealed import Damaged, read_sealed, write_sealed
@@ -50,16 +51,17 @@ class CandleStore:
     def lock(self) -> Iterator[None]:
         """Keep other writers waiting; ends with the process, however it ends.
 
-        A lock file in the store keeps those of this machine waiting. An object store knows no
-        locks: PostgreSQL's keep those of all machines waiting, and without it InputError is raised.
+        A lock file in the store keeps those of this machine waiting. A store that other machines
+        reach knows no locks: PostgreSQL's keep those of all machines waiting, and without it
+        InputError is raised.
         """
         if isinstance(self._files, LocalFileSystem):
             held = locked(Path(self.folder) / ".lock")
-        elif is_object_store(self._files) and not shares_locks():
+        elif not isinstance(self._files, MemoryFileSystem) and not shares_locks():
             raise InputError(
-                f"BTC_STORE: {self.folder} cannot be locked, since an object store knows no locks; "
-                "set BTC_DATABASE_URL to a PostgreSQL server, whose locks all machines share, or "
-                "keep the candles on a disk"
+                f"BTC_STORE: {hide(self.folder)} cannot be locked, since a store that is no disk "
+                "of this machine knows no locks; set BTC_DATABASE_URL to a PostgreSQL server, "
+                "whose locks all machines share, or keep the candles on a disk"
             )
         else:
             held = hold(f"store {re.sub(r'[^A-Za-z0-9.-]+', '_', hide(self.folder))}", wait=True)
@@ -79,8 +81,9 @@ class CandleStore:
         return pa.concat_tables([self.schema.empty_table(), *tables])
 
     def years(self) -> list[str]:
-        """Paths of the stored years, oldest first."""
-        return sorted(self._files.glob(f"{self.folder}/year=*/{CANDLES}"))
+        """Paths of the stored years, oldest first; raises StoreError for a store that fails."""
+        with told_in_one_line("BTC_STORE", self.folder):
+            return sorted(self._files.glob(f"{self.folder}/year=*/{CANDLES}"))
 
     def write(self, table: pa.Table, stored: pa.Table) -> None:
         """Store the years of a sorted candle table that differ from `stored`, the table before.
@@ -96,9 +99,12 @@ class CandleStore:
                 self._write(path, part)
 
     def read_log(self, name: str, schema: pa.Schema) -> pa.Table:
-        """Rows of the log REVISIONS or QUARANTINE, oldest first."""
-        path = f"{self.folder}/{name}"
-        return self._read(path, schema) if self._files.exists(path) else schema.empty_table()
+        """Rows of the log REVISIONS or QUARANTINE, oldest first; raises as `read` does."""
+        with told_in_one_line("BTC_STORE", self.folder):
+            try:
+                return self._read(f"{self.folder}/{name}", schema)
+            except FileNotFoundError:
+                return schema.empty_table()
 
     def append_log(self, name: str, rows: pa.Table) -> None:
         """Add the rows to a log, except those it has already, from an earlier try of a run."""
@@ -158,7 +164,10 @@ class CandleStore:
 
 
 def list_stores() -> list[CandleStore]:
-    """Every store of daily candles under the address, by source and symbol."""
+    """Every store of daily candles under the address, by source and symbol.
+
+    Raises StoreError for an address that fails.
+    """
     found = CandleStore("*", "*").years()
     names = sorted({tuple(path.split("/")[-4:-2]) for path in found})
     return [

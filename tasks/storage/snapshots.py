@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 
 from models.config.flows import RetrainConfig
 from models.data.candles import apply_changes, digest_candles, find_changes
-from models.errors import InputError, SourceError
+from models.errors import InputError, ServiceError, StoreError
 from models.naming import model_name
 from models.records import SnapshotRecord
 from tasks.storage.archive import list_kept, recover
@@ -130,10 +131,15 @@ def find_fault(record: SnapshotRecord) -> str:
 
 
 def find_newest_snapshot(
-    config: RetrainConfig, as_of: dt.date, trouble: SourceError
+    config: RetrainConfig, as_of: dt.date, trouble: ServiceError
 ) -> SnapshotRecord:
     """The newest intact snapshot of the symbol's real candles up to `as_of`; `trouble` without."""
-    _recover_newest(config.symbol, as_of)
+    try:
+        _recover_newest(config.symbol, as_of)
+    except StoreError as error:
+        logging.getLogger(__name__).warning(
+            "only this machine's snapshots are looked at: %s", error
+        )
     known = [
         record
         for _, record in read_manifests()

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 import pytest
+from fsspec import AbstractFileSystem, register_implementation
 
 from models.data.store_table import REVISION_SCHEMA, find_revisions, merge_candles
 from models.errors import InputError
@@ -100,6 +101,27 @@ def test_any_fsspec_address_serves(monkeypatch):
     again = CandleStore("exchange:kraken", "BTC/USDT:USDT")
     assert again.read().equals(TABLE)
     assert [(s.source, s.symbol) for s in list_stores()] == [("exchange:kraken", "BTC/USDT:USDT")]
+
+
+class Elsewhere(AbstractFileSystem):
+    """A file system of other machines, of a kind that nobody has a list of."""
+
+    protocol = "elsewhere"
+
+
+def test_a_store_elsewhere_is_refused_without_locks_that_its_machines_share(
+    monkeypatch, postgres_url
+):
+    register_implementation("elsewhere", Elsewhere, clobber=True)
+    store = CandleStore("exchange:kraken", "BTC/USD", "elsewhere://host/candles")
+    with (
+        pytest.raises(InputError, match=r"^BTC_STORE: .*knows no locks; set BTC_DATABASE_URL"),
+        store.lock(),
+    ):
+        pass
+    monkeypatch.setenv("BTC_DATABASE_URL", postgres_url)
+    with store.lock():
+        pass
 
 
 def test_an_address_that_cannot_be_opened_is_the_users_to_mend():
