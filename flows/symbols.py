@@ -17,7 +17,7 @@ from models.config.flows import RetrainConfig
 from models.errors import SymbolsError
 from models.reporting.summaries import Skipped, SymbolsSummary
 from tasks.secrets import guard_output
-from tasks.service.life import check_same_home, home_id
+from tasks.service.life import check_same_records, home_id
 from tasks.turns import crash_lost_subflows
 
 
@@ -88,7 +88,7 @@ def symbol(
 ) -> Ended | State[Ended]:
     """Run the flow `name` for one symbol on a worker; a failed task where it fails."""
     guard_output()
-    check_same_home(home)
+    check_same_records(home)
     run = getattr(import_module(f"flows.{name}"), name)
     ended = _run_symbol(run, config, arguments)
     return Failed(message=ended.failure, data=ended) if ended.failure else ended

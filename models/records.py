@@ -255,7 +255,8 @@ class LedgerRecord(Record):
 class FoldUnit(BaseModel):
     """One piece of work of a backtest: a recipe's group of folds, or a baseline over all origins.
 
-    `path` is named by the content of all that its numbers depend on.
+    `path` is named by the content of all that its numbers depend on; `home` is the id of the folder
+    of state that it is in.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -268,6 +269,7 @@ class FoldUnit(BaseModel):
     seed: int
     snapshot: SnapshotRecord
     path: Path
+    home: str
 
 
 class PlanRecord(Record):

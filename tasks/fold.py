@@ -9,6 +9,7 @@ from models.forecasters.walk_forward import predict_group
 from models.learning.splits import Span
 from models.records import FoldRecord, FoldUnit
 from models.scoring.backtest import LEVELS
+from tasks.service.life import check_same_home
 from tasks.stage import stage
 from tasks.storage.files import whole_file
 from tasks.storage.snapshots import read_candles
@@ -16,7 +17,11 @@ from tasks.storage.snapshots import read_candles
 
 @stage("fold")
 def fold(unit: FoldUnit) -> FoldRecord:
-    """Forecast a unit's origins, unless an earlier backtest did."""
+    """Forecast a unit's origins, unless an earlier backtest did.
+
+    Raises InputError on a worker that does not share the folder of state.
+    """
+    check_same_home(unit.home)
     if unit.path.exists():
         return FoldRecord(unit=unit, cached=True)
     candles = read_candles(unit.snapshot)

@@ -13,6 +13,7 @@ from models.config.recipe import Recipe
 from models.forecasters.walk_forward import find_origins, group_spans, make_spans
 from models.records import FoldUnit, PlanRecord, SnapshotRecord
 from models.scoring.backtest import LEVELS
+from tasks.service.life import home_id
 from tasks.stage import stage
 from tasks.storage.home import home
 from tasks.storage.snapshots import read_candles
@@ -67,6 +68,7 @@ def _make_unit(config: BacktestConfig, snapshot: SnapshotRecord, facts: dict[str
         seed=config.seed,
         snapshot=snapshot,
         path=home() / "backtest" / "units" / f"{facts['name']}-{key}.npz",
+        home=home_id(),
     )
 
 

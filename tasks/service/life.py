@@ -56,6 +56,11 @@ def home_id() -> str:
 
 
 def check_same_home(other: str) -> None:
+    """Raise InputError unless our folder of state is the `other` one."""
+    _refuse_unless(home_id() == other, "")
+
+
+def check_same_records(other: str) -> None:
     """Raise InputError unless registry and ledger are those of the run in the `other` folder.
 
     The same folder is, and so are an MLflow server and a ledger that machines share.
@@ -63,11 +68,18 @@ def check_same_home(other: str) -> None:
     shared = shares_locks() and not os.environ.get("MLFLOW_TRACKING_URI", "sqlite").startswith(
         "sqlite"
     )
-    if not shared and home_id() != other:
+    _refuse_unless(
+        shared or home_id() == other,
+        ", or share a PostgreSQL ledger (BTC_DATABASE_URL) and an MLflow server "
+        "(MLFLOW_TRACKING_URI)",
+    )
+
+
+def _refuse_unless(shared: bool, or_else: str) -> None:
+    if not shared:
         raise InputError(
             f"this worker keeps its state in {home()}, which is not the folder of the run that "
-            "gave it work: start it with the same BTC_HOME on a shared disk, or share a PostgreSQL "
-            "ledger (BTC_DATABASE_URL) and an MLflow server (MLFLOW_TRACKING_URI)"
+            f"gave it work: start it with the same BTC_HOME on a shared disk{or_else}"
         )
 
 

@@ -23,6 +23,7 @@ from tasks.compare import _read_unit
 from tasks.fold import fold
 from tasks.registry.model_files import digest_model, load_version
 from tasks.registry.versions import SERVING
+from tasks.service.life import home_id
 from tasks.storage.candle_store import CandleStore
 from tasks.storage.files import read_frame, write_frame
 from tasks.storage.sealed import Damaged, read_sealed, write_sealed
@@ -166,6 +167,7 @@ def test_a_fold_reads_no_snapshot_that_was_changed(tmp_path: Path) -> None:
     unit = FoldUnit(
         name="naive", number=1, recipe=None, spans=((0, 291, 290, 295),), horizon=2, refit_days=30,
         seed=7, snapshot=record, path=tmp_path / "naive.npz",
+        home=home_id(),
     )  # fmt: skip
     # As an earlier release stored it: without a seal of its own.
     FRAME.assign(close=FRAME["close"] + 0.01).to_parquet(record.candles_path, index=False)
@@ -174,3 +176,13 @@ def test_a_fold_reads_no_snapshot_that_was_changed(tmp_path: Path) -> None:
     FRAME.to_parquet(record.candles_path, index=False)
     with pytest.raises(InputError, match="expected at least 532 candles"):
         body(fold)(unit)  # The right ones are read, and are too few.
+
+
+def test_a_worker_with_another_folder_of_state_refuses_a_fold(tmp_path: Path) -> None:
+    unit = FoldUnit(
+        name="naive", number=1, recipe=None, spans=((0, 291, 290, 295),), horizon=2, refit_days=30,
+        seed=7, snapshot=snapshot_of(tmp_path), path=tmp_path / "naive.npz", home="another's",
+    )  # fmt: skip
+    unit.path.touch()  # Nor is what lies there under the same name its work.
+    with pytest.raises(InputError, match=r"same BTC_HOME on a shared disk$"):
+        body(fold)(unit)
