@@ -138,7 +138,10 @@ def _retrain(home: Path, arguments: Sequence[str]) -> list[tuple[float, float, f
 
 
 def run_backtests(candles: pd.DataFrame, symbols: int) -> None:
-    """Print the time of a yearly backtest of several symbols, seven folds of five networks each."""
+    """Print the time of a yearly backtest of several symbols, seven folds of five networks each.
+
+    All have the same candles: the time is theirs, the scores would be one symbol's.
+    """
     # Not before: TensorFlow would hold memory of this process while the retrains are measured.
     from bench.backtest import FOLDS, predict_together, yearly_groups
 
@@ -148,8 +151,9 @@ def run_backtests(candles: pd.DataFrame, symbols: int) -> None:
         return
     wall = predict_together(recipe, candles, groups * symbols)
     print(
-        f"yearly backtests of {symbols} symbols, {FOLDS} folds x {recipe.members} networks each, "
-        f"two processes: {wall:.1f} s, {wall / symbols:.1f} s a symbol"
+        f"yearly backtests of {symbols} symbols (the same candles), {FOLDS} folds x "
+        f"{recipe.members} networks each, two processes: {wall:.1f} s, "
+        f"{wall / symbols:.1f} s a symbol"
     )
 
 

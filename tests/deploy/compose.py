@@ -14,11 +14,12 @@ import yaml
 from tests.servers import REPO, environment, free_port
 
 DEPLOY = REPO / "deploy"
-PASSWORDS = {
+REQUIRED = {
     "POSTGRES_PASSWORD": "made-up for a test",
     "PREFECT_AUTH": "admin:made-up for a test",
     "MLFLOW_PASSWORD": "made-up for a test",
     "MLFLOW_SECRET_KEY": "made-up for a test",
+    "BTC_TAG": "0.1.0-3-gabc",
 }
 
 
@@ -66,7 +67,7 @@ class Machine:
     """Where the services' names, ports and folders are on this machine."""
 
     def __init__(
-        self, folder: Path, postgres_url: str, values: Mapping[str, str] = PASSWORDS
+        self, folder: Path, postgres_url: str, values: Mapping[str, str] = REQUIRED
     ) -> None:
         self.folder = folder
         self.prefect, self.mlflow = free_port(), free_port()

@@ -26,6 +26,7 @@ PLANTED = {
     "MLFLOW_SECRET_KEY": planted("flask"),
     "AWS_ACCESS_KEY_ID": planted("aws-id"),
     "AWS_SECRET_ACCESS_KEY": planted("aws-secret"),
+    "BTC_TAG": "0.1.0-3-gabc",
     "BTC_STORE": f"s3://{BUCKET}/candles",
     "BTC_ARCHIVE": f"s3://{BUCKET}/archive",
     "BTC_ARTIFACTS": f"s3://{BUCKET}/mlflow",

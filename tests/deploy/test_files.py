@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import yaml
 from compose_spec import PyCompose
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, Settings, temporary_settings
 
+from tasks.sources.exchange import read_keys
 from tasks.storage.home import THREADS
-from tests.deploy.compose import DEPLOY, PASSWORDS, read_compose
+from tests.deploy.compose import DEPLOY, REQUIRED, read_compose
 from tests.servers import BIN, REPO
 
 
@@ -27,18 +29,37 @@ def test_dockerfile_has_no_finding_of_its_linter() -> None:
 
 
 def test_compose_follows_the_specification() -> None:
-    read = PyCompose.from_yaml(yaml.safe_dump(read_compose(PASSWORDS)))
+    read = PyCompose.from_yaml(yaml.safe_dump(read_compose(REQUIRED)))
     assert set(read.service_names()) == {"postgres", "prefect", "mlflow", "deployments", "worker"}
 
 
-@pytest.mark.parametrize("name", sorted(PASSWORDS))
-def test_compose_starts_with_no_password_missing(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(REQUIRED))
+def test_compose_starts_with_no_password_and_no_version_of_the_code_missing(name: str) -> None:
     with pytest.raises(KeyError, match=name):
-        read_compose({**PASSWORDS, name: ""})
+        read_compose({**REQUIRED, name: ""})
+
+
+def test_prefect_takes_the_settings_that_compose_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    services = read_compose(REQUIRED)["services"]
+    for service in ("prefect", "worker"):
+        for name, value in services[service]["environment"].items():
+            monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.flows.heartbeat_frequency == 30
+    assert {"events", "flow_runs"} <= settings.server.services.db_vacuum.enabled_vacuum_types
+
+
+def test_workers_are_given_the_key_of_an_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"BTC_EXCHANGE_KEY": "made-up-key", "BTC_EXCHANGE_SECRET": "made-up-secret"}
+    for values, keys in (({}, {}), (given, {"apiKey": "made-up-key", "secret": "made-up-secret"})):
+        services = read_compose(REQUIRED | values)["services"]
+        for name in given:
+            monkeypatch.setenv(name, services["worker"]["environment"][name])
+        assert read_keys("") == keys
 
 
 def test_only_this_machine_reaches_the_ports_and_nothing_runs_as_root() -> None:
-    services = read_compose(PASSWORDS)["services"]
+    services = read_compose(REQUIRED)["services"]
     ports = [port for service in services.values() for port in service.get("ports", ())]
     assert ports and all(port.startswith("127.0.0.1:") for port in ports)
     ours = [service for name, service in services.items() if name != "postgres"]
@@ -82,7 +103,7 @@ def _example() -> str:
 
 def test_every_variable_of_compose_is_in_the_example_or_has_a_default() -> None:
     needed = set(re.findall(r"\$\{(\w+):\?", (DEPLOY / "compose.yaml").read_text()))
-    assert needed == set(PASSWORDS)
+    assert needed == set(REQUIRED)
     assert needed <= set(re.findall(r"^([A-Z_]+)=", _example(), re.M))
 
 
@@ -97,7 +118,10 @@ def test_the_work_pool_s_template_makes_a_job_that_runs_without_rights() -> None
             template, variables["job_variables"]
         )
     )
-    made.prepare_for_flow_run(FlowRun(id=uuid.uuid4(), flow_id=uuid.uuid4(), name="daily"))
+    [worker] = _resources("Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    [beat] = [e["value"] for e in worker["env"] if e["name"] == "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: int(beat)}):
+        made.prepare_for_flow_run(FlowRun(id=uuid.uuid4(), flow_id=uuid.uuid4(), name="daily"))
     assert made.job_manifest["kind"] == "Job"
     pod = made.job_manifest["spec"]["template"]["spec"]
     container = pod["containers"][0]
@@ -106,6 +130,7 @@ def test_the_work_pool_s_template_makes_a_job_that_runs_without_rights() -> None
     given = {e["name"]: e.get("value") for e in container["env"]}
     assert "PREFECT__FLOW_RUN_ID" in given and given["TF_ENABLE_ONEDNN_OPTS"] == "0"
     assert {given[name] for name in THREADS} == {"1"}
+    assert given["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"  # handed on by the worker
     assert pod["securityContext"]["runAsNonRoot"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert not pod["automountServiceAccountToken"]

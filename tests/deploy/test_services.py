@@ -11,13 +11,14 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
+import yaml
 
-from tests.deploy.compose import DEPLOY, PASSWORDS, Machine, image_health, read_compose
-from tests.servers import BIN, btc, running
+from tests.deploy.compose import DEPLOY, REQUIRED, Machine, image_health, read_compose
+from tests.servers import BIN, REPO, btc, running
 
 pytestmark = [pytest.mark.server, pytest.mark.soak, pytest.mark.timeout(1500)]
-PREFECT_LOGIN = ("admin", PASSWORDS["PREFECT_AUTH"].removeprefix("admin:"))
-MLFLOW_LOGIN = ("admin", PASSWORDS["MLFLOW_PASSWORD"])
+PREFECT_LOGIN = ("admin", REQUIRED["PREFECT_AUTH"].removeprefix("admin:"))
+MLFLOW_LOGIN = ("admin", REQUIRED["MLFLOW_PASSWORD"])
 DAY = "2025-06-30"
 QUICK = {"units": 4, "lookback": 10, "horizon": 2, "training": {"epochs": 2}}
 
@@ -43,7 +44,7 @@ def machine(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
         for line in (DEPLOY / "databases.sql").read_text().splitlines():
             if line.startswith("CREATE"):
                 connection.execute(line)
-    ready = read_compose(PASSWORDS)["services"]["postgres"]["healthcheck"]["test"][1:]
+    ready = read_compose(REQUIRED)["services"]["postgres"]["healthcheck"]["test"][1:]
     postgres = machine.environment("worker", "state")
     assert subprocess.run(ready, env=postgres, capture_output=True).returncode == 0
     with ExitStack() as stack:
@@ -82,6 +83,34 @@ def test_nobody_gets_in_without_a_password(machine: Machine) -> None:
     for login, status in [*logins[:2], (MLFLOW_LOGIN, 200)]:
         for path in ("/", "/api/2.0/mlflow/experiments/search?max_results=1"):
             assert requests.get(mlflow + path, auth=login, timeout=10).status_code == status
+
+
+def test_deployments_come_from_a_file_of_the_user_s_own(machine: Machine, tmp_path: Path) -> None:
+    for name in ("deploy", "flows", "models", "tasks"):
+        (tmp_path / name).symlink_to(REPO / name)
+    own = yaml.safe_load((REPO / "prefect.yaml").read_text())
+    wanted = {"source": "exchange:kraken", "symbols": ["BTC/USD", "ETH/USD"]}
+    for deployment in own["deployments"]:
+        deployment["parameters"]["config"] = wanted
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(own))
+    [mounted] = [v for v in _volumes(BTC_DEPLOYMENTS="./mine.yaml") if "prefect.yaml" in v]
+    assert mounted == "./mine.yaml:/app/prefect.yaml:ro"
+    assert "../prefect.yaml:/app/prefect.yaml:ro" in _volumes()
+    command = machine.command("deployments")
+    command[1] = str(tmp_path / "deploy" / "deployments")
+    env = machine.environment("deployments", "state")
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    address = f"http://127.0.0.1:{machine.prefect}/api/deployments/filter"
+    found = requests.post(address, auth=PREFECT_LOGIN, json={}, timeout=10).json()
+    assert {one["name"]: one["parameters"]["config"] for one in found} == {
+        "daily-retrain": wanted, "daily-forecast": wanted,
+    }  # fmt: skip
+
+
+def _volumes(**values: str) -> list[str]:
+    found: list[str] = read_compose(REQUIRED | values)["services"]["deployments"]["volumes"]
+    return found
 
 
 def test_a_wrong_password_is_told_in_one_line_before_any_work(machine: Machine) -> None:
