@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Collection, Iterable
 
 from pydantic import BaseModel, ConfigDict
+
+from models.config.data import USUAL_SYMBOL
 
 LATE = dt.timedelta(hours=1)
 FAR = dt.timedelta(days=2)
@@ -107,20 +110,20 @@ def find_alarms(facts: Facts) -> list[Alarm]:
     found = [_failed(run) for run in facts.runs if run.state in ("FAILED", "CRASHED")]
     found += [_in_part(run) for run in facts.runs if run.name == IN_PART]
     found += [
-        _alarm("overdue", today, f"{flow} has not run", f"it was due at {due:%H:%M} UTC",
+        _alarm(f"overdue {flow}", today, f"{flow} has not run", f"it was due at {due:%H:%M} UTC",
                "`btc status` shows whether the worker runs; `btc up` starts it", key=f"{flow}{due}")
         for flow, due in facts.overdue.items()
         if facts.at - due > LATE
     ]  # fmt: skip
     found += [
-        _alarm("overdue", today, f"{flow} is not planned",
+        _alarm(f"overdue {flow}", today, f"{flow} is not planned",
                f"its next run is of {due:%Y-%m-%d}" if due else "its schedule has no next run",
                "`btc down`, then `btc up`, plan anew", key=f"{flow} unplanned")
         for flow, due in facts.planned.items()
         if due is None or due - facts.at > FAR
     ]  # fmt: skip
     found += [
-        _alarm("server", today, f"{name} does not answer", "its process is gone or hangs",
+        _alarm(f"server {name}", today, f"{name} does not answer", "its process is gone or hangs",
                "`btc down` and `btc up`", key=name)
         for name, well in facts.servers.items()
         if not well
@@ -144,9 +147,10 @@ def find_alarms(facts: Facts) -> list[Alarm]:
 
 
 def _of_symbol(known: SymbolFacts, today: dt.date, link: str, *, several: bool) -> list[Alarm]:
-    """The alarms of one symbol; where there are `several`, topic and text name it."""
+    """The alarms of one symbol; the text names it where there are `several`, or an unusual one."""
     found = []
-    option = f" --symbol {known.symbol}" if several else ""
+    named = several or known.symbol != USUAL_SYMBOL
+    option = f" --symbol {known.symbol}" if named else ""
     if known.newest_candle and (today - known.newest_candle).days > STALE_DAYS:
         found.append(
             _alarm("candle", today, "no fresh candle",
@@ -162,34 +166,64 @@ def _of_symbol(known: SymbolFacts, today: dt.date, link: str, *, several: bool) 
         )  # fmt: skip
     found += [
         _alarm("drift", known.drift_day or today, "drift", text,
-               f"`btc ledger{option}` shows the record; `btc retrain` learns the newest days",
-               key=text[:40])
-        for text in known.drift
+               f"`btc ledger{option}` shows the record; `btc retrain{option}` learns the newest "
+               "days",
+               key=breached)
+        for breached, text in {_breached(text): text for text in known.drift}.items()
     ]  # fmt: skip
     if known.move is not None:
         found.append(_moved(known.move, link, option))
-    if not several:
-        return found
     return [
         alarm.model_copy(
             update={
                 "topic": f"{alarm.topic} {known.symbol}",
-                "what": f"{known.symbol}: {alarm.what}",
+                "what": f"{known.symbol}: {alarm.what}" if named else alarm.what,
             }
         )
         for alarm in found
     ]
 
 
+def _breached(text: str) -> str:
+    """What a text of the drift watch is about, without its figures, which change every day."""
+    return re.split(r":| \d[\d.]* (?!%)", text)[0]
+
+
 def find_unknown(facts: Facts, topics: Iterable[str]) -> set[str]:
-    """Those of the topics that are not known now, since what would know does not answer."""
+    """Those of the topics that nobody can say of whether they are well.
+
+    What would know does not answer, or what they are about is not looked at any more.
+    """
+    served = {known.symbol for known in facts.symbols if facts.servers.get(REGISTRY, True)}
+    looked_at = {"server": {*facts.servers, REGISTRY}}
+    looked_at |= dict.fromkeys(("candle", "rejected", "drift"), served)
     unknown: set[str] = set()
-    if not facts.servers.get("prefect"):
-        unknown |= {topic for topic in topics if _kind(topic) in ("overdue", "run", "part")}
-    if not facts.servers.get(REGISTRY, True):
-        known_there = ("candle", "rejected", "drift")  # with the symbols that are served
-        unknown |= {topic for topic in topics if _kind(topic) in known_there}
+    for topic in topics:
+        kind, _, about = topic.partition(" ")
+        asleep = kind in ("overdue", "run", "part") and not facts.servers.get("prefect")
+        if asleep or about not in looked_at.get(kind, {about}):
+            unknown.add(topic)
     return unknown
+
+
+def rename_told(told: dict[str, list[str]], facts: Facts) -> dict[str, list[str]]:
+    """What was told, by the topics and keys of this release; earlier ones are read as well.
+
+    They named no server, no flow that is overdue and no symbol that is alone in a topic, and kept
+    the figures of drift in its keys.
+    """
+    served = [known.symbol for known in facts.symbols] or [USUAL_SYMBOL]
+    symbol = USUAL_SYMBOL if USUAL_SYMBOL in served else served[0]
+    renamed: dict[str, list[str]] = {}
+    for topic, keys in told.items():
+        kind, _, about = topic.partition(" ")
+        for key in keys:
+            unnamed = {"server": key, "overdue": re.split(r"[ \d]", key)[0], "disk": ""}
+            name = f"{kind} {about or unnamed.get(kind, symbol)}".strip()
+            kept = renamed.setdefault(name, [])
+            if (key := _breached(key) if kind == "drift" else key) not in kept:
+                kept.append(key)
+    return renamed
 
 
 def _failed(run: RunFacts) -> Alarm:
@@ -231,11 +265,6 @@ def _moved(move: MoveFacts, link: str, option: str) -> Alarm:
     )
 
 
-def _kind(topic: str) -> str:
-    """A topic without the symbol, or the flow, that it is about."""
-    return topic.partition(" ")[0]
-
-
 def _alarm(topic: str, day: dt.date, what: str, why: str, todo: str, key: str = "") -> Alarm:
     """An alarm without its link, which `find_alarms` adds."""
     return Alarm(topic=topic, key=key or topic, day=day, what=what, why=why, todo=todo, link="")
@@ -246,16 +275,14 @@ def select_untold(
 ) -> tuple[list[Alarm], list[str], dict[str, list[str]]]:
     """Alarms that were not told yet, topics that are well again, and what is told after both.
 
-    `told`: the keys told, by topic. Topics that do not last keep their keys and are never well.
+    `told`: the keys told, by topic; one that does not stand any more is forgotten, so that it is
+    told when it comes again. Topics that do not last keep their keys and are never well.
     `unknown`: topics of which nobody can say now whether they are well, see `find_unknown`.
     """
     new = [alarm for alarm in alarms if alarm.key not in told.get(alarm.topic, [])]
-    standing = {alarm.topic for alarm in alarms}
-    passing = {alarm.topic for alarm in alarms if not alarm.lasts}
-    passed = {topic for topic in told if _kind(topic) == "champion"}
-    well = sorted(set(told) - standing - passed - set(unknown))
-    after = {topic: keys for topic, keys in told.items() if topic not in well}
-    for alarm in new:
-        kept = after.get(alarm.topic, []) if alarm.topic not in passing else []
-        after[alarm.topic] = [*kept, alarm.key]
-    return new, well, after
+    standing: dict[str, list[str]] = {}
+    for alarm in alarms:
+        standing.setdefault(alarm.topic, []).append(alarm.key)
+    passed = {topic for topic in told if topic.partition(" ")[0] == "champion"}
+    well = sorted(set(told) - set(standing) - passed - set(unknown))
+    return new, well, {topic: told[topic] for topic in told if topic not in well} | standing

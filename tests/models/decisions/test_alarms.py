@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from models.config.judging import Watch
 from models.decisions.alarms import (
     IN_PART,
     REGISTRY,
@@ -15,8 +16,11 @@ from models.decisions.alarms import (
     SymbolFacts,
     find_alarms,
     find_unknown,
+    rename_told,
     select_untold,
 )
+from models.decisions.drift_watch import watch_inputs, watch_record
+from tests.models.decisions.test_drift_watch import rows, shifted
 
 NOW = dt.datetime(2026, 5, 10, 2, 0, tzinfo=dt.UTC)
 TODAY = NOW.date()
@@ -64,15 +68,15 @@ def test_where_all_is_well_nothing_is_told():
         ({"runs": (run("FAILED"),)}, "run retrain"),
         ({"runs": (run("CRASHED"),)}, "run retrain"),
         ({"runs": (run("COMPLETED", name=IN_PART),)}, "part retrain"),
-        ({"overdue": {"retrain": NOW - dt.timedelta(minutes=61)}}, "overdue"),
-        ({"planned": {"retrain": NOW + dt.timedelta(days=365)}}, "overdue"),
-        ({"planned": {"retrain": None}}, "overdue"),
-        ({"servers": {"worker": False}}, "server"),
-        ({"newest_candle": dt.date(2026, 5, 7)}, "candle"),
+        ({"overdue": {"retrain": NOW - dt.timedelta(minutes=61)}}, "overdue retrain"),
+        ({"planned": {"retrain": NOW + dt.timedelta(days=365)}}, "overdue retrain"),
+        ({"planned": {"retrain": None}}, "overdue retrain"),
+        ({"servers": {"worker": False}}, "server worker"),
+        ({"newest_candle": dt.date(2026, 5, 7)}, "candle BTC/USD"),
         ({"disk_bytes": 999_999_999}, "disk"),
-        ({"decisions": ("reject", "reject", "reject", "refresh")}, "rejected"),
-        ({"drift": ("the 90 % band held 70 %",)}, "drift"),
-        ({"move": move("k")}, "champion"),
+        ({"decisions": ("reject", "reject", "reject", "refresh")}, "rejected BTC/USD"),
+        ({"drift": ("the 90 % band held 70 %",)}, "drift BTC/USD"),
+        ({"move": move("k")}, "champion BTC/USD"),
     ],
 )
 def test_each_trouble_is_one_alarm_with_day_reason_and_remedy(changed, topic):
@@ -141,7 +145,116 @@ def test_of_several_symbols_each_alarm_names_its_own_and_is_told_once():
 
 
 def test_nothing_is_well_again_while_nobody_can_say_so():
-    told = {"run retrain": ["a"], "drift": ["x"], "overdue": ["y"], "disk": ["disk"]}
+    told = {
+        "run retrain": ["a"], "drift BTC/USD": ["x"], "overdue retrain": ["y"], "disk": ["disk"],
+        "server worker": ["worker"],
+    }  # fmt: skip
     blind = facts(servers={"prefect": False, REGISTRY: False}, runs=(), drift=())
     assert select_untold(find_alarms(blind), told, find_unknown(blind, told))[1] == ["disk"]
     assert find_unknown(facts(), told) == set()
+    assert find_unknown(facts(symbols=(of("ETH/USD"),)), told) == {"drift BTC/USD"}
+    assert "server worker" in find_unknown(facts(servers={}), told)
+
+
+def drifts(*records: float) -> list[tuple[str, ...]]:
+    """The texts that the drift watch writes on days whose scores and inputs differ."""
+    return [
+        tuple(
+            breach.text
+            for breach in (
+                *watch_record(rows(ratio=ratio).assign(inside_90=rows().index < n - 85), Watch()),
+                *watch_inputs(shifted(1500, n), ("log_return", "log_range"), Watch()),
+            )
+        )
+        for n, ratio in enumerate(records, 85)
+    ]
+
+
+def test_drift_is_told_once_whatever_its_figures_and_by_what_is_breached():
+    first, second = drifts(1.2, 1.31)
+    assert len(first) == len(second) == 3 and not set(first) & set(second)
+    new, _, told = tell(find_alarms(facts(drift=first)), {})
+    assert new == ["the 90 % band held", "CRPS is", "log_range has shifted"]
+    # A day that is done again leaves both texts.
+    for drift in (second, first + second):
+        assert tell(find_alarms(facts(drift=drift)), told) == ([], [], told)
+    assert tell(find_alarms(facts(drift=second[1:])), told)[:2] == ([], [])
+    assert tell(find_alarms(facts()), told)[1] == ["drift BTC/USD"]
+
+
+@pytest.mark.parametrize("kind", ["servers", "planned"])
+def test_what_fails_again_is_told_again_while_another_stays_down(kind):
+    def look(told: dict[str, list[str]], *down: str):
+        names = ("mlflow", "prefect", "worker")
+        tomorrow = NOW + dt.timedelta(days=1)
+        servers = {name: name not in down for name in names}
+        planned = {name: None if name in down else tomorrow for name in names}
+        known = {"servers": servers} if kind == "servers" else {"planned": planned}
+        new, well, told = select_untold(find_alarms(facts(**known)), told)
+        return [alarm.what.split()[0] for alarm in new], well, told
+
+    topic = {"servers": "server", "planned": "overdue"}[kind]
+    new, well, told = look({}, "mlflow", "worker")
+    assert (new, well) == (["mlflow", "worker"], [])
+    new, well, told = look(told, "worker")
+    assert (new, well) == ([], [f"{topic} mlflow"])
+    new, well, told = look(told, "mlflow", "worker")
+    assert (new, well) == (["mlflow"], [])
+    assert look(told)[:2] == ([], [f"{topic} mlflow", f"{topic} worker"])
+
+
+def test_of_two_inputs_that_shifted_one_is_told_again_when_it_comes_back():
+    both = ("log_range has shifted: a", "log_return has shifted: b")
+    _, _, told = tell(find_alarms(facts(drift=both)), {})
+    new, well, told = tell(find_alarms(facts(drift=both[:1])), told)
+    assert (new, well) == ([], [])
+    assert tell(find_alarms(facts(drift=both)), told)[0] == ["log_return has shifted"]
+
+
+def test_a_remedy_names_every_symbol_but_the_usual_one_that_is_alone():
+    bad = {"newest_candle": dt.date(2026, 5, 1), "drift": ("x",), "decisions": ("reject",) * 3}
+    alone = find_alarms(facts(symbols=(of("ETH/USD", move=move("k"), **bad),)))
+    assert len(alone) == 4
+    for alarm in alone:
+        assert alarm.what.startswith("ETH/USD: ")
+        assert alarm.todo.count("--symbol ETH/USD") == alarm.todo.count("`btc "), alarm.todo
+    usual = find_alarms(facts(move=move("k"), **bad))
+    assert not any("USD" in alarm.what + alarm.todo for alarm in usual)
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USD", "ETH/USD"])
+def test_a_second_symbol_and_an_upgrade_tell_nothing_twice(symbol):
+    [drift] = drifts(1.2)
+    bad = of(
+        symbol, newest_candle=dt.date(2026, 5, 1), drift=drift, decisions=("reject",) * 3,
+        move=move("k"),
+    )  # fmt: skip
+    more = {
+        "servers": {"prefect": True, "worker": False, REGISTRY: False},
+        "overdue": {"retrain": NOW - dt.timedelta(hours=2)},
+        "planned": {"forecast": None},
+        "disk_bytes": 0,
+        "runs": (run("FAILED"),),
+    }
+    alone = find_alarms(facts(symbols=(bad,), **more))
+    several = find_alarms(facts(symbols=(of("XRP/USD"), bad), **more))
+    _, _, told = tell(alone, {})
+    assert tell(several, told)[:2] == ([], [])
+    assert tell(alone, tell(several, {})[2])[:2] == ([], [])
+    before = {
+        "run retrain": ["a"],
+        "overdue": [f"retrain{NOW - dt.timedelta(hours=2)}", "forecast unplanned"],
+        "server": ["worker", REGISTRY],
+        "disk": ["disk"],
+    }
+    of_symbol = {
+        "candle": ["2026-05-01"],
+        "rejected": ["rejected"],
+        "drift": [text[:40] for text in drift],
+        "champion": ["k"],
+    }
+    named = {f"{topic} {symbol}": keys for topic, keys in of_symbol.items()}
+    for earlier in (before | of_symbol, before | named):
+        read = rename_told(earlier, facts(symbols=(bad,)))
+        assert tell(alone, read)[:2] == ([], [])
+        assert rename_told(read, facts()) == read

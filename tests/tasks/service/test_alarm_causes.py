@@ -122,10 +122,16 @@ def check_message(text: str, what: str, todo: str) -> None:
 @pytest.mark.parametrize(
     ("cause", "mend", "topic", "what", "todo"),
     [
-        (let_candles_age, fetch_a_candle, "candle", "no fresh candle", "btc ingest"),
-        (reject_three, refresh_one, "rejected", "new versions are rejected", "btc models"),
-        (leave_the_range, come_back, "drift", "drift", "btc retrain"),
-        (lose_the_ledger, bring_the_ledger_back, "server", "registry and ledger", "btc up"),
+        (let_candles_age, fetch_a_candle, "candle BTC/USD", "no fresh candle", "btc ingest"),
+        (reject_three, refresh_one, "rejected BTC/USD", "new versions are rejected", "btc models"),
+        (leave_the_range, come_back, "drift BTC/USD", "drift", "btc retrain"),
+        (
+            lose_the_ledger,
+            bring_the_ledger_back,
+            "server registry and ledger",
+            "registry and ledger",
+            "btc up",
+        ),
         (fill, free, "disk", "the disk is nearly full", "btc clean --dry-run"),
     ],
 )
@@ -152,6 +158,27 @@ def test_a_cause_is_told_once_on_both_channels_and_so_is_its_end(
     assert btc("alerts", "check") == ""
     assert f"well again: {topic}" in Receiver.got[1][1]["text"]
     assert len(Receiver.got) == len(Mail.got) == 2
+
+
+def test_a_rollback_is_told_once(
+    own_home: Path,
+    prefect_api: str,
+    shared_root: Path,
+    webhook: str,  # noqa: F811
+) -> None:
+    made = states.share("five-days", states.make_five_days, prefect_api, shared_root)
+    states.copy_state(made, own_home)
+    btc("alerts", "add", "webhook", webhook)
+    assert "the champion is now version 2" in btc("alerts", "check")
+    Receiver.got = []
+    btc("rollback", "--why", "odd bands")
+    told = "alarm: the champion rolled back to version 1 (rollback) (odd bands)\n"
+    assert btc("alerts", "check") == told
+    assert btc("alerts", "check") == ""
+    [(_, message)] = Receiver.got
+    assert message["alarm"]["topic"] == "champion BTC/USD"
+    check_message(message["text"], "rolled back to version 1", "btc rollback --why")
+    assert "Why: odd bands" in message["text"]
 
 
 @pytest.mark.soak
@@ -199,7 +226,7 @@ def test_runs_that_fail_or_do_not_begin_are_told_with_their_link_and_a_success_i
         assert btc("alerts", "check").startswith("alarm: retrain has not run")
         check_message(Receiver.got[-1][1]["text"], "retrain has not run", "btc up")
         requests.delete(f"{api}/flow_runs/{late}", timeout=30).raise_for_status()
-        assert btc("alerts", "check") == "well again: overdue\n"
+        assert btc("alerts", "check") == "well again: overdue retrain\n"
         n_told = len(Receiver.got)
         assert btc("alerts", "check") == "" and len(Receiver.got) == n_told
         assert sum(path.endswith("/ping") for path, _ in Receiver.got) == 1

@@ -63,7 +63,7 @@ def test_a_bad_day_is_told_once_and_so_is_its_end_and_an_ended_server_comes_back
         address = json.loads(btc("status", "--json", env=up.env, cwd=home).stdout)["addresses"]
         up.wait(lambda: is_well(f"{address['mlflow']}/health"), 120)
     receiver.shutdown()
-    assert sorted(topics()) == ["champion", "run retrain"]
+    assert sorted(topics()) == ["champion BTC/USD", "run retrain"]
     told = [body["text"] for where, body in Receiver.got if not where.endswith("/ping")]
     [failed] = [text for text in told if "retrain failed" in text]
     assert "close" in failed and "What to do: " in failed and "/runs/flow-run/" in failed
