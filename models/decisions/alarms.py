@@ -21,6 +21,7 @@ IN_PART = "Done in part"
 """Name of the state of a run whose day is done, and beside it something failed."""
 SKIPPED = "Skipped"
 """Name of the state of a run that left its day to another run."""
+UP = "btc up"
 REGISTRY = "registry and ledger"
 """Their name among the servers; there only where they do not answer."""
 
@@ -130,8 +131,8 @@ def find_alarms(facts: Facts) -> list[Alarm]:
     ]  # fmt: skip
     if facts.gave_up:
         found.append(
-            _alarm("server", today, "`btc up` has ended", facts.gave_up,
-                   "mend what the log names, then `btc up`", key="btc up")
+            _alarm(f"server {UP}", today, "`btc up` has ended", facts.gave_up,
+                   "mend what the log names, then `btc up`", key=UP)
         )  # fmt: skip
     if facts.disk_bytes is not None and facts.disk_bytes < LEAST_DISK_BYTES:
         found.append(
@@ -196,6 +197,8 @@ def find_unknown(facts: Facts, topics: Iterable[str]) -> set[str]:
     """
     served = {known.symbol for known in facts.symbols if facts.servers.get(REGISTRY, True)}
     looked_at = {"server": {*facts.servers, REGISTRY}}
+    if facts.servers and all(facts.servers.values()):
+        looked_at["server"].add(UP)  # There is no other sign that it was started again.
     looked_at |= dict.fromkeys(("candle", "rejected", "drift"), served)
     unknown: set[str] = set()
     for topic in topics:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import smtplib
+import ssl
+from contextlib import suppress
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import requests
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from models.decisions.alarms import Alarm, Facts, find_alarms, find_unknown, select_untold
+from models.decisions.alarms import (
+    Alarm,
+    Facts,
+    find_alarms,
+    find_unknown,
+    rename_told,
+    select_untold,
+)
 from models.errors import DiskError, InputError, ServiceError
 from tasks.storage.files import whole_file, write_text
 from tasks.storage.home import home
 
 SEND_SECONDS = 15
+PORT = "with a port of 1 to 65535 if any"
 _unkept: dict[Path, dict[str, Any]] = {}
 """What was told and could not be written, by its file: a full disk must not be told each minute."""
 
@@ -65,15 +76,27 @@ def make_channel(kind: str, target: str, smtp: str = "") -> Channel:
         if "@" not in target or any(letter.isspace() for letter in target):
             raise InputError(f"email: expected an address such as me@example.org, got {target!r}")
         smtp = smtp or os.environ.get("BTC_SMTP_URL", "")
-        if urlsplit(smtp).scheme not in ("smtp", "smtps") or not urlsplit(smtp).hostname:
+        if not _is_address(smtp, "smtp", "smtps"):
             raise InputError(
                 "email: expected --smtp smtp://USER:PASSWORD@HOST:587 (or smtps://…), or "
-                "BTC_SMTP_URL"
+                f"BTC_SMTP_URL, {PORT}"
             )
+        if not unquote(urlsplit(smtp).netloc.rpartition("@")[0]).isascii():
+            raise InputError("email: expected a user and a password of ASCII characters")
         return Channel(kind="email", target=target, smtp=smtp)
-    if urlsplit(target).scheme not in ("http", "https") or not urlsplit(target).hostname:
-        raise InputError(f"{kind}: expected an address that begins with https:// or http://")
+    if not _is_address(target, "http", "https"):
+        raise InputError(
+            f"{kind}: expected an address that begins with https:// or http://, {PORT}"
+        )
     return Channel(kind="webhook" if kind == "webhook" else "ping", target=target)
+
+
+def _is_address(text: str, *schemes: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, half an IPv6 address
+        return False
 
 
 def send(channel: Channel, subject: str, text: str, facts: dict[str, Any] | None = None) -> None:
@@ -88,7 +111,12 @@ def send(channel: Channel, subject: str, text: str, facts: dict[str, Any] | None
             requests.get(channel.target, timeout=SEND_SECONDS).raise_for_status()
     except requests.HTTPError as error:
         raise ServiceError(f"{channel.shown}: answered {error.response.status_code}") from error
-    except (OSError, smtplib.SMTPException, requests.RequestException) as error:
+    except ssl.SSLCertVerificationError as error:
+        raise ServiceError(
+            f"{channel.shown}: its server's certificate is not trusted ({error.verify_message}); "
+            "SSL_CERT_FILE can name a file with those to trust"
+        ) from error
+    except (OSError, ValueError, smtplib.SMTPException, requests.RequestException) as error:
         raise ServiceError(f"{channel.shown}: not reached ({type(error).__name__})") from error
 
 
@@ -100,46 +128,77 @@ def _send_mail(channel: Channel, subject: str, text: str) -> None:
         channel.target
     )  # fmt: skip
     message.set_content(text)
-    make = smtplib.SMTP_SSL if server.scheme == "smtps" else smtplib.SMTP
-    default = 465 if server.scheme == "smtps" else 587
-    with make(str(server.hostname), server.port or default, timeout=SEND_SECONDS) as client:
-        if server.scheme == "smtp" and client.has_extn("starttls"):
-            client.starttls()
+    with _open_mail(server) as client:
         if server.username:
             client.login(unquote(server.username), unquote(server.password or ""))
         client.send_message(message)
 
 
+def _open_mail(server: SplitResult) -> smtplib.SMTP:
+    """Connect, encrypted where the server can; else only a server of this machine gets a password.
+
+    Raises ServiceError where another asks for one, in one line.
+    """
+    host, trusted = str(server.hostname), ssl.create_default_context()
+    if server.scheme == "smtps":
+        port = server.port or 465
+        return smtplib.SMTP_SSL(host, port, timeout=SEND_SECONDS, context=trusted)
+    client = smtplib.SMTP(host, server.port or 587, timeout=SEND_SECONDS)
+    try:
+        client.ehlo_or_helo_if_needed()
+        if client.has_extn("starttls") and (server.username or not _is_loopback(host)):
+            client.starttls(context=trusted)
+        elif server.username and not _is_loopback(host):
+            raise ServiceError(
+                f"email: {host} offers no encryption (STARTTLS), so it is sent no password; "
+                "expected smtps://…, or a server that offers it"
+            )
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def tell(facts: Facts) -> list[str]:
     """Tell what is new and what is well again, and ping after a success; one line for each.
 
-    What no channel took is not counted as told and tried again the next time.
+    What no channel took is not counted as told and tried again the next time. Where there is no
+    channel yet, lines are given once, and the same is told when a channel comes.
     """
     channels = read_channels()
-    told = _read_told()
-    alarms, unknown = find_alarms(facts), find_unknown(facts, told["alarms"])
-    new, well, after = select_untold(alarms, told["alarms"], unknown)
+    told, telling = _read_told(), _telling(channels)
+    before = rename_told(told["alarms" if telling else "printed"], facts)
+    new, well, after = select_untold(find_alarms(facts), before, find_unknown(facts, before))
     lines = []
     for alarm in new:
         taken = _tell_all(channels, f"btc-daily: {alarm.what}", alarm.text, alarm)
         lines.append(f"alarm: {alarm.what} ({alarm.why})")
         lines += taken
-        if taken and len(taken) == len(_telling(channels)):
+        if taken and len(taken) == len(telling):
             after[alarm.topic].remove(alarm.key)
     for topic in well:
         lines.append(f"well again: {topic}")
         text = f"{facts.at.date()}: it needs no attention any more."
         taken = _tell_all(channels, f"btc-daily: well again: {topic}", text)
         lines += taken
-        if taken and len(taken) == len(_telling(channels)):
-            after[topic] = told["alarms"][topic]
+        if taken and len(taken) == len(telling):
+            after[topic] = before[topic]
+    after = {topic: keys for topic, keys in after.items() if keys}  # Else it is well one day.
+    told |= {"alarms": after, "printed": after} if telling else {"printed": after}
     success = next((r.run_id for r in facts.runs if r.flow == "retrain" and r.state == "COMPLETED"),
                    "")  # fmt: skip
     if success and success != told["pinged"]:
         failed = _ping(channels)
         lines += failed
         told["pinged"] = success if not failed else told["pinged"]
-    return lines + _write_told({"alarms": after, "pinged": told["pinged"]})
+    return lines + _write_told(told)
 
 
 def _telling(channels: list[Channel]) -> list[Channel]:
@@ -169,13 +228,13 @@ def _collect(messages: list[tuple[Channel, str, str, dict[str, Any]]]) -> list[s
 
 
 def _read_told() -> dict[str, Any]:
+    """The keys told and, while there was no channel, printed, by topic; the last run pinged."""
+    stored: dict[str, Any] = {}
     if _told_path() in _unkept:
         return _unkept[_told_path()]
-    try:
-        stored: dict[str, Any] = json.loads(_told_path().read_text("utf-8"))
-        return {"alarms": {}, "pinged": ""} | stored
-    except (OSError, ValueError):
-        return {"alarms": {}, "pinged": ""}
+    with suppress(OSError, ValueError):
+        stored = json.loads(_told_path().read_text("utf-8"))
+    return {"alarms": {}, "printed": stored.get("alarms", {}), "pinged": ""} | stored
 
 
 def _write_told(told: dict[str, Any]) -> list[str]:

@@ -19,8 +19,8 @@ from tasks.storage.files import whole_file
 from tasks.storage.home import home, make_private
 from tasks.storage.lock import hold
 
-# What is made anew, or belongs to processes of this machine.
-LEFT_OUT = ("locks", "work", "service")
+# What is made anew, or belongs to processes of this machine; but what was told is not told again.
+LEFT_OUT, TOLD = ("locks", "work", "service"), Path("service") / "told.json"
 MARK = "btc-daily-backup"
 
 
@@ -46,7 +46,8 @@ def back_up(target: Path) -> int:
         archive.add(mark, MARK)
         for path in sorted(home().rglob("*")):
             name = path.relative_to(home())
-            if not path.is_file() or name.parts[0] in LEFT_OUT or _is_journal(path):
+            left_out = name.parts[0] in LEFT_OUT and name != TOLD
+            if left_out or not path.is_file() or _is_journal(path):
                 continue
             archive.add(_still(path, Path(folder)), f"home/{name.as_posix()}")
             n_files += 1

@@ -156,6 +156,16 @@ def test_nothing_is_well_again_while_nobody_can_say_so():
     assert "server worker" in find_unknown(facts(servers={}), told)
 
 
+def test_that_btc_up_gave_up_is_told_each_time_and_well_again_when_all_servers_are():
+    _, _, told = tell(find_alarms(facts(gave_up="mlflow ends again and again")), {})
+    stopped = facts(servers={"prefect": False, "worker": False})
+    new, well, told = select_untold(find_alarms(stopped), told, find_unknown(stopped, told))
+    assert (len(new), well) == (2, [])
+    assert select_untold([], told, find_unknown(facts(), told))[1] == [
+        "server btc up", "server prefect", "server worker",
+    ]  # fmt: skip
+
+
 def drifts(*records: float) -> list[tuple[str, ...]]:
     """The texts that the drift watch writes on days whose scores and inputs differ."""
     return [

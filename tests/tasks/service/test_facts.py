@@ -84,7 +84,11 @@ def test_a_prefect_that_fails_and_says_it_is_well_is_told_and_other_alarms_too(
     assert found.servers["prefect"] is False and found.runs == () and found.disk_bytes
     said = btc("alerts", "check")
     assert "alarm: prefect does not answer" in said and "alarm: no fresh candle" in said
-    assert {body["alarm"]["topic"] for _, body in Receiver.got} == {"server", "candle"}
+    assert {body["alarm"]["topic"] for _, body in Receiver.got} == {
+        "server prefect",
+        "server worker",
+        "candle BTC/USD",
+    }
     shown = CliRunner().invoke(app, ["status"], catch_exceptions=False)
     assert shown.exit_code == 1 and "2024-01-05" in shown.output
 

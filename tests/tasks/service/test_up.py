@@ -9,9 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -33,7 +31,14 @@ from tests.planted import find_planted
 from tests.servers import REPO, btc, environment, free_port
 from tests.service import btc_up
 from tests.simulation.days import write_candles
-from tests.tasks.service.test_alerts import Mail, Receiver, webhook  # noqa: F401
+from tests.tasks.service.test_alerts import (
+    Mail,
+    Receiver,
+    mailing,
+    make_certificate,
+    receiving,
+    webhook,  # noqa: F401
+)
 from tests.tasks.service.test_facts import failing_api  # noqa: F401
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
@@ -46,29 +51,27 @@ def commands() -> list[str]:
 
 
 def test_the_page_of_operations_works_as_it_stands(
-    tmp_path: Path, prefect_api: str, shared_root: Path
+    tmp_path: Path, prefect_api: str, shared_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import socketserver
-
     made = states.share("one-day", states.make_one_day, prefect_api, shared_root)
     home = tmp_path / "home"
     states.copy_state(made, home)
-    Receiver.got, Receiver.status, Mail.got = [], 200, []
-    receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    mail = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail)
-    for server in (receiver, mail):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-    hook, smtp = (f"127.0.0.1:{server.server_address[1]}" for server in (receiver, mail))
-    placed = {
-        "https://hooks.example.org": f"http://{hook}",
-        "https://hc-ping.example.org": f"http://{hook}",
-        "smtp://USER:PASSWORD@mail.example.org:587": f"smtp://{smtp}",
-        "/backup/": f"{tmp_path}/",
-    }
+    certificate, context = make_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     asked = commands()
     started = "btc up --source exchange:bitstamp"
     asked.remove(started)
-    with btc_up(home, "--source", f"csv:{write_candles(tmp_path / 'data', 0)}") as up:
+    with (
+        receiving() as hook,
+        mailing(context) as mail,
+        btc_up(home, "--source", f"csv:{write_candles(tmp_path / 'data', 0)}") as up,
+    ):
+        placed = {
+            "https://hooks.example.org": hook,
+            "https://hc-ping.example.org": hook,
+            "mail.example.org:587": mail,
+            "/backup/": f"{tmp_path}/",
+        }
         config = up.ask("/deployments/name/retrain/daily-retrain")["parameters"]["config"]
         assert config["source"].startswith("csv:")
         # Prefect's pages ask the server that shows them, whatever its port.
@@ -101,10 +104,9 @@ def test_the_page_of_operations_works_as_it_stands(
     assert "ExecStart=" in said["btc up --print-unit"]
     assert "stopped: up" in said["btc down"]
     assert Receiver.got and Mail.got
+    assert {safe for line, safe in Mail.commands if line.startswith("AUTH")} == {True}
     assert (tmp_path / "restored" / "mlflow.db").exists()
     shutil.rmtree(home)
-    for server in (receiver, mail):
-        server.shutdown()
 
 
 def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
