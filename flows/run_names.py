@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 from models.config.flows import BacktestConfig, RetrainConfig, TuneConfig
 from models.data.calendar import newest_closed_day
 from models.naming import name_flow_run
+from tasks.turns import read_due
 
 C = TypeVar("C", RetrainConfig, BacktestConfig, TuneConfig)
 
@@ -44,4 +45,4 @@ def _asked(kind: type[C]) -> C:
 
 def _day(asked: dt.date | None) -> dt.date:
     """The day of the newest candle that the run may use."""
-    return asked or newest_closed_day(flow_run.scheduled_start_time)
+    return asked or newest_closed_day(read_due())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,7 +19,7 @@ from models.errors import SymbolsError
 from models.reporting.summaries import Skipped, SymbolsSummary
 from tasks.secrets import guard_output
 from tasks.service.life import check_same_records, home_id
-from tasks.turns import crash_lost_subflows
+from tasks.turns import crash_lost_subflows, part_of, read_due
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Ended:
 def run_each(run: Flow[..., Any], config: RetrainConfig, **arguments: Any) -> SymbolsSummary:
     """Run the flow `run` for every symbol of `config`, one after another or on its workers.
 
-    Returns what each returned, by symbol. Raises SymbolsError, when all have ended, if one failed.
+    Each does the day of the whole run, also where its own turn comes after midnight. Returns what each returned, by symbol. Raises SymbolsError, when all have ended, if one failed.
     """
     run_all = _run_here if config.workers.alone else _run_on_workers
     ended = {one.symbol: one for one in run_all(run, config, arguments)}
@@ -59,7 +60,7 @@ def _run_here(
 ) -> Iterator[Ended]:
     """One symbol after another, in this process."""
     for symbol in config.symbols:
-        ended = _run_symbol(run, config.for_symbol(symbol), arguments)
+        ended = _run_symbol(run, config.for_symbol(symbol), arguments, read_due())
         _tell_failure(ended)
         yield ended
 
@@ -68,7 +69,7 @@ def _run_on_workers(
     run: Flow[..., Any], config: RetrainConfig, arguments: dict[str, Any]
 ) -> Iterator[Ended]:
     """The symbols side by side, each by a task; tells each as it ends."""
-    common = {"name": run.name, "arguments": arguments, "home": home_id()}
+    common = {"name": run.name, "arguments": arguments, "home": home_id(), "due": read_due()}
     calls = [{"config": config.for_symbol(symbol), **common} for symbol in config.symbols]
     for number, (place, outcome) in enumerate(run_side_by_side(symbol, calls, config.workers), 1):
         ended = outcome
@@ -84,18 +85,21 @@ def _run_on_workers(
 
 @task(name="symbol", task_run_name="{config.symbol}", cache_policy=NO_CACHE)
 def symbol(
-    name: str, config: RetrainConfig, arguments: dict[str, Any], home: str
+    name: str, config: RetrainConfig, arguments: dict[str, Any], home: str, due: dt.datetime
 ) -> Ended | State[Ended]:
     """Run the flow `name` for one symbol on a worker; a failed task where it fails."""
     guard_output()
     check_same_records(home)
     run = getattr(import_module(f"flows.{name}"), name)
-    ended = _run_symbol(run, config, arguments)
+    ended = _run_symbol(run, config, arguments, due)
     return Failed(message=ended.failure, data=ended) if ended.failure else ended
 
 
-def _run_symbol(run: Flow[..., Any], config: RetrainConfig, arguments: dict[str, Any]) -> Ended:
-    state: State[Any] = run(config, **arguments, return_state=True)  # type: ignore[assignment]
+def _run_symbol(
+    run: Flow[..., Any], config: RetrainConfig, arguments: dict[str, Any], due: dt.datetime
+) -> Ended:
+    with part_of(due):
+        state: State[Any] = run(config, **arguments, return_state=True)  # type: ignore[assignment]
     result = state.result(raise_on_failure=False)
     if state.name == NO_FORECAST:
         why = f"no forecast: {state.message}"

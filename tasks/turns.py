@@ -6,6 +6,7 @@ import datetime as dt
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from prefect import get_run_logger
@@ -29,6 +30,8 @@ from tasks.service.life import living
 from tasks.storage.lock import day_at_work, hold
 
 LOOK_SECONDS = 1.0
+# When the run was due whose symbol this one does.
+_whole_due: ContextVar[dt.datetime | None] = ContextVar("whole_due", default=None)
 
 
 @contextmanager
@@ -56,14 +59,29 @@ def take_turn(symbol: str, day: dt.date) -> Iterator[bool]:
         time.sleep(LOOK_SECONDS)
 
 
-def read_clock() -> tuple[dt.datetime, dt.datetime]:
-    """When this run was scheduled for, and now.
+@contextmanager
+def part_of(due: dt.datetime) -> Iterator[None]:
+    """Let the runs that are started in it do the day of the run that they are a part of."""
+    before = _whole_due.set(due)
+    try:
+        yield
+    finally:
+        _whole_due.reset(before)
 
-    The two are the same, the scheduled start, for a run that no deployment scheduled ahead.
+
+def read_due() -> dt.datetime:
+    """When this run was scheduled for, or the run of several symbols that it is a part of."""
+    return _whole_due.get() or flow_run.scheduled_start_time
+
+
+def read_clock() -> tuple[dt.datetime, dt.datetime]:
+    """When this run was due, see `read_due`, and now.
+
+    Now is when it began, for a run that no deployment scheduled ahead.
     """
-    scheduled = flow_run.scheduled_start_time
-    run = _deployed_run()
-    return scheduled, scheduled if run is None else max(scheduled, dt.datetime.now(dt.UTC))
+    due, began = read_due(), flow_run.scheduled_start_time
+    now = began if _deployed_run() is None else dt.datetime.now(dt.UTC)
+    return due, max(due, now)
 
 
 def find_later_run() -> dt.datetime | None:

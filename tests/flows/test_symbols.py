@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Scheduled
 from typer.testing import CliRunner
 
+from flows import symbols
 from flows.cli.app import app
+from flows.run_names import name_forecast
+from models.config.flows import RetrainConfig, Workers
 from models.data.sample import make_sample
+from models.reporting.summaries import Skipped
 from tasks.service.runs import WATCHED, call
+from tasks.turns import read_clock
 from tests.flows.conftest import QUICK, Run
 from tests.servers import btc, environment
 
@@ -99,3 +112,37 @@ def test_a_line_leads_with_the_range_and_fits_80_columns(
 def test_each_has_a_page(three: Run) -> None:
     pages = {path.parent.name for path in three.home.glob("reports/*/2025-06-30.html")}
     assert pages == {"ada-usd", "xrp-usd"}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_every_symbol_does_the_day_of_a_late_run_by_the_clock_of_today(
+    jobs: int, prefect_api: str, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    @flow(flow_run_name=name_forecast)
+    def look(config: RetrainConfig) -> Skipped:
+        seen.append((flow_run.name, *read_clock()))
+        return Skipped(skipped="only looks")
+
+    @flow
+    def whole(config: RetrainConfig) -> Any:
+        seen.append(("whole", *read_clock()))
+        return symbols.run_each(look, config)
+
+    # What workers call, in this process.
+    monkeypatch.setitem(sys.modules, "flows.look", SimpleNamespace(look=look))  # type: ignore[arg-type]
+    monkeypatch.setattr(
+        symbols, "run_side_by_side", lambda task, calls, _: enumerate(task(**call) for call in calls)
+    )
+    late = dt.datetime.now(dt.UTC) - dt.timedelta(days=2)
+    asked = RetrainConfig(symbols=("ADA/USD", "XRP/USD"), workers=Workers(jobs=jobs))
+    with temporary_settings({PREFECT_API_URL: prefect_api}), get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(whole), f"late-{jobs}")
+        run = client.create_flow_run_from_deployment(deployment, state=Scheduled(late))
+        run_flow(whole, flow_run=run, parameters={"config": asked})
+    assert [due for _, due, _ in seen] == [late] * 3
+    now = dt.datetime.now(dt.UTC)
+    assert all(now - dt.timedelta(minutes=5) < at <= now for _, _, at in seen)
+    day = (late - dt.timedelta(days=1)).date()
+    assert [name for name, *_ in seen[1:]] == [f"forecast {day} ADA/USD", f"forecast {day} XRP/USD"]
