@@ -55,19 +55,22 @@ def forecast(
     check_clock(config.symbol, newest_closed)
     as_of = resolve_as_of(config.as_of or newest_closed_day(scheduled), newest_closed)
 
-    with alive(), take_turn(config.symbol, as_of) as mine:
-        if not mine:
-            return Skipped(skipped=f"a retrain of {config.symbol} is at work, and will forecast")
-        snapped, trouble = take_candles(config, as_of, newest_closed)
-        request = ForecastRequest(below_usd=below_usd, trouble=trouble)
-        summary = forecast_and_score(config, snapped, newest_closed, now, request)
-        page(snapped, summary, config.watch)
-    if isinstance(summary, Refused):
-        return end_day(summary, summary)
-    if config.watch.retrain_on_drift and summary.new_alarms:
-        started = retrain_on_drift(config, as_of, summary.new_alarms)
-        return end_run(summary.model_copy(update={"retrain": started}))
-    return summary
+    with alive():
+        with take_turn(config.symbol, as_of) as mine:
+            if not mine:
+                return Skipped(
+                    skipped=f"a retrain of {config.symbol} is at work, and will forecast"
+                )
+            snapped, trouble = take_candles(config, as_of, newest_closed)
+            request = ForecastRequest(below_usd=below_usd, trouble=trouble)
+            summary = forecast_and_score(config, snapped, newest_closed, now, request)
+            page(snapped, summary, config.watch)
+        if isinstance(summary, Refused):
+            return end_day(summary, summary)
+        if config.watch.retrain_on_drift and summary.new_alarms:
+            started = retrain_on_drift(config, as_of, summary.new_alarms)
+            summary = summary.model_copy(update={"retrain": started})
+    return end_run(summary)
 
 
 def take_candles(

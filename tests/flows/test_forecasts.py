@@ -11,12 +11,15 @@ import pandas as pd
 import pytest
 import requests
 from mlflow import MlflowClient
+from prefect.runtime import flow_run
 
 from flows.forecast import forecast
 from flows.retrain import retrain
 from models.errors import InputError, SourceError
+from models.reporting.summaries import Refused
 from tasks.registry.aliases import read_history
 from tasks.registry.versions import find_version
+from tasks.service.life import is_alive
 from tasks.storage.ledger import read_alarms, read_ledger, record_forecasts
 from tests.flows.states import DEAD_EXCHANGE, Run, btc, champion, date, poor_rows
 from tests.simulation.days import NAME, write_candles
@@ -167,6 +170,21 @@ def wait_for_events(prefect_api: str, as_of: str) -> list[dict[str, Any]]:
             return found
         time.sleep(0.5)
     raise TimeoutError("no btc.drift event within 30 s")
+
+
+def test_a_forecast_is_alive_until_the_retrain_on_drift_has_ended(
+    run: Run, one_day: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_forecasts(poor_rows(one_day))
+    alive: list[bool] = []
+
+    def look(*_: object) -> Refused:
+        alive.append(is_alive(str(flow_run.id)))
+        return Refused(refused="only looks")
+
+    monkeypatch.setattr("flows.forecast.retrain_on_drift", look)
+    summary = run(forecast, 1, watch={"retrain_on_drift": True})
+    assert (summary["retrain"]["refused"], alive) == ("only looks", [True])
 
 
 def test_drift_retrains_only_where_asked(run: Run, one_day: Path) -> None:
