@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from models.config.flows import RetrainConfig
-from models.decisions.alarms import IN_PART
+from models.decisions.alarms import IN_PART, SKIPPED
 from models.errors import NoForecastError
 from models.records import CleanedRecord, ForecastRequest, SnapshotRecord
 from models.reporting.notes import say_end, say_failures
@@ -18,7 +18,9 @@ from models.reporting.summaries import (
     ForecastSummary,
     Refused,
     RetrainSummary,
+    Skipped,
     Summary,
+    SymbolsSummary,
     add_seconds,
     summarize_forecast,
 )
@@ -77,8 +79,13 @@ def end_day(summary: S, forecast: ForecastSummary | Refused) -> S | State[S]:
 def end_run(summary: S) -> S | State[S]:
     """The summary, as a state of its own name where something beside the day's work failed.
 
-    A retrain that was done before says so.
+    Also where another run does the work, of every symbol: such an end says nothing of how the day
+    went. A retrain that was done before says so.
     """
+    parts = summary.symbols.values() if isinstance(summary, SymbolsSummary) else [summary]
+    skipped = [part.skipped for part in parts if isinstance(part, Skipped)]
+    if len(skipped) == len(parts):
+        return Completed(name=SKIPPED, message="; ".join(skipped), data=summary)
     if told := say_end(summary):
         name = IN_PART if say_failures(summary) else "Completed"
         return Completed(name=name, message=told, data=summary)

@@ -45,7 +45,8 @@ def forecast(
     there is no forecast, the run ends in the state "No forecast".
     """
     if config.as_of is None and (later := find_later_run()):
-        return Skipped(skipped=f"the run of {later:%Y-%m-%d} is due too, and makes up for this day")
+        why = f"the run of {later:%Y-%m-%d} is due too, and makes up for this day"
+        return end_run(Skipped(skipped=why))
     if config.symbols:
         with alive():
             return end_run(run_each(forecast, config, below_usd=below_usd))
@@ -58,9 +59,8 @@ def forecast(
     with alive():
         with take_turn(config.symbol, as_of) as mine:
             if not mine:
-                return Skipped(
-                    skipped=f"a retrain of {config.symbol} is at work, and will forecast"
-                )
+                why = f"a retrain of {config.symbol} is at work, and will forecast"
+                return end_run(Skipped(skipped=why))
             snapped, trouble = take_candles(config, as_of, newest_closed)
             request = ForecastRequest(below_usd=below_usd, trouble=trouble)
             summary = forecast_and_score(config, snapped, newest_closed, now, request)

@@ -59,11 +59,12 @@ def retrain(
 
     A retrain that was done before is not done again, one that was cut off is finished. It waits for
     one of an earlier day. Where the same day is being done, or a later run of the same deployment
-    is due, it says so (`skipped`) and ends. Where there is no forecast, the run
-    ends in the state "No forecast".
+    is due, it ends in the state "Skipped". Where there is no forecast, it ends in the state "No
+    forecast".
     """
     if config.as_of is None and (later := find_later_run()):
-        return Skipped(skipped=f"the run of {later:%Y-%m-%d} is due too, and makes up for this day")
+        why = f"the run of {later:%Y-%m-%d} is due too, and makes up for this day"
+        return end_run(Skipped(skipped=why))
     if config.symbols:
         with alive():
             return end_run(run_each(retrain, config))
@@ -74,7 +75,8 @@ def retrain(
     as_of = resolve_as_of(config.as_of or newest_closed_day(scheduled), newest_closed)
     with alive(), take_turn(config.symbol, as_of) as mine:
         if not mine:
-            return Skipped(skipped=f"another retrain of {config.symbol} is at work; this one ends")
+            why = f"another retrain of {config.symbol} is at work; this one ends"
+            return end_run(Skipped(skipped=why))
         candles = ingest(config, as_of)
         with discarded_after(candles.path.parent):
             checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)

@@ -20,10 +20,12 @@ from typer.testing import CliRunner
 
 from flows import symbols
 from flows.cli.app import app
+from flows.closing import end_run
 from flows.run_names import name_forecast
 from models.config.flows import RetrainConfig, Workers
 from models.data.sample import make_sample
-from models.reporting.summaries import Skipped
+from models.decisions.alarms import SKIPPED
+from models.reporting.summaries import Skipped, SymbolsSummary
 from tasks.service.runs import WATCHED, call
 from tasks.turns import read_clock
 from tests.flows.conftest import QUICK, Run
@@ -112,6 +114,14 @@ def test_a_line_leads_with_the_range_and_fits_80_columns(
 def test_each_has_a_page(three: Run) -> None:
     pages = {path.parent.name for path in three.home.glob("reports/*/2025-06-30.html")}
     assert pages == {"ada-usd", "xrp-usd"}
+
+
+def test_a_skipped_run_ends_in_a_state_of_its_own_name() -> None:
+    skipped = Skipped(skipped="another one is at work")
+    for summary in (skipped, SymbolsSummary(symbols={"ADA/USD": skipped}, failed={})):
+        ended: Any = end_run(summary)
+        assert (ended.type.value, ended.name) == ("COMPLETED", SKIPPED)
+        assert (ended.message, ended.data) == ("another one is at work", summary)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
