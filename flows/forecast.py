@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -29,7 +30,7 @@ from tasks.preflight import check_clock, check_request
 from tasks.snapshot import snapshot
 from tasks.storage.snapshots import find_newest_snapshot
 from tasks.storage.work import discarded_after
-from tasks.turns import alive, find_later_run, read_clock, take_turn
+from tasks.turns import alive, find_later_run, read_clock, take_turn, was_forecast
 from tasks.validate import validate
 
 
@@ -41,8 +42,8 @@ def forecast(
     """Forecast from the newest candle with the champion, and score what was forecast before.
 
     With `watch.retrain_on_drift` a new alarm starts a retrain, after the forecast is made. It waits
-    for a run of an earlier day, and ends at once where a later one is due (`skipped`). Where
-    there is no forecast, the run ends in the state "No forecast".
+    for a retrain of its own day or an earlier one. Where that has forecast, or a later run is due,
+    it ends in the state "Skipped". Where there is no forecast, it ends in the state "No forecast".
     """
     if config.as_of is None and (later := find_later_run()):
         why = f"the run of {later:%Y-%m-%d} is due too, and makes up for this day"
@@ -57,9 +58,10 @@ def forecast(
     as_of = resolve_as_of(config.as_of or newest_closed_day(scheduled), newest_closed)
 
     with alive():
-        with take_turn(config.symbol, as_of) as mine:
+        done = partial(was_forecast, config, as_of, below_usd)
+        with take_turn(config.symbol, as_of, done) as mine:
             if not mine:
-                why = f"a retrain of {config.symbol} is at work, and will forecast"
+                why = f"another run of {config.symbol} has forecast {as_of}, or does a later day"
                 return end_run(Skipped(skipped=why))
             snapped, trouble = take_candles(config, as_of, newest_closed)
             request = ForecastRequest(below_usd=below_usd, trouble=trouble)

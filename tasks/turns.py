@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -25,8 +25,11 @@ from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.states import Crashed
 
+from models.config.flows import RetrainConfig
 from models.naming import model_name
 from tasks.service.life import living
+from tasks.sources import is_synthetic
+from tasks.storage.ledger import read_ledger
 from tasks.storage.lock import day_at_work, hold
 
 LOOK_SECONDS = 1.0
@@ -35,28 +38,45 @@ _whole_due: ContextVar[dt.datetime | None] = ContextVar("whole_due", default=Non
 
 
 @contextmanager
-def take_turn(symbol: str, day: dt.date) -> Iterator[bool]:
-    """Hold the lock of a symbol for the work of a day; waits for a run of an earlier day.
+def take_turn(symbol: str, day: dt.date, done: Callable[[], bool] | None = None) -> Iterator[bool]:
+    """Hold the lock of a symbol for the work of a day; waits for a retrain of an earlier day.
 
-    Gives False, at once, where the same day or a later one is being done. It also waits for what
-    is no run, such as a backup.
+    Gives False, at once, where a retrain does the same day or a later one. It also waits for what
+    does not say its day, such as a forecast or a backup.
+
+    `done`: whether the work of a forecast is done. A forecast waits for the retrain of its own day
+    too, which may fail before it forecasts; it gives False if its work is done by then.
     """
-    name = model_name(symbol, synthetic=False)
+    name, trains = model_name(symbol, synthetic=False), done is None
     looks = 0
     while True:
-        with hold(name, day=day) as mine:
+        with hold(name, day=day if trains else None) as mine:
             if mine:
-                yield True
+                yield not (looks and done and done())
                 return
         at_work = day_at_work(name)
-        if at_work is not None and at_work >= day:
+        if at_work is not None and (at_work > day or (trains and at_work == day)):
             yield False
             return
         looks += 1
         if looks == 2:  # what says no day is mostly over by then
-            what = f"the run of {at_work}" if at_work else "a backup or what else holds its lock"
-            get_run_logger().info("waiting for %s, which is at work", what)
+            what = f"the retrain of {at_work}" if at_work else "what holds the lock of its symbol"
+            line = f"{'turn':8}  {LOOK_SECONDS:5.1f} s  waits for {what}"
+            get_run_logger().info(line, extra={"stage": "turn"})
         time.sleep(LOOK_SECONDS)
+
+
+def was_forecast(config: RetrainConfig, day: dt.date, below_usd: float | None) -> bool:
+    """Whether the ledger has the live forecast of a day, and nobody waits for an answer.
+
+    Somebody does who asks for a price (`below_usd`), or has started the run by hand.
+    """
+    by_hand = _deployed_run() is None and flow_run.parent_deployment_id is None
+    if by_hand or below_usd is not None:
+        return False
+    model = model_name(config.symbol, is_synthetic(config.source))
+    rows = read_ledger(model, distributions=False, since=day)
+    return bool(((rows["as_of"] == day) & (rows["kind"] == "live")).any())
 
 
 @contextmanager

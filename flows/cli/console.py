@@ -154,7 +154,7 @@ def share_out(config: RetrainConfig) -> tuple[str, ...]:
     Returns what `show_stages` takes. Symbols on workers are told by the run, one line each.
     """
     if not config.symbols or config.workers.alone:
-        return ("task",)
+        return ("task", "flow")  # a flow says for what it waits
     shield_children()
     return ("flow",)
 

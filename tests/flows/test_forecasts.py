@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,12 @@ from flows.forecast import forecast
 from flows.retrain import retrain
 from models.errors import InputError, SourceError
 from models.reporting.summaries import Refused
+from tasks import turns
 from tasks.registry.aliases import read_history
 from tasks.registry.versions import find_version
 from tasks.service.life import is_alive
 from tasks.storage.ledger import read_alarms, read_ledger, record_forecasts
+from tasks.storage.lock import day_at_work
 from tests.flows.states import DEAD_EXCHANGE, Run, btc, champion, date, poor_rows
 from tests.simulation.days import NAME, write_candles
 
@@ -34,6 +38,50 @@ def test_when_no_retrain_came_yesterdays_champion_forecasts_and_says_so(
     assert summary["kind"] == "live"
     assert "1 days ago" in summary["notes"][0]
     assert all(0 <= row["p_below"] <= 1 for row in summary["rows"])
+
+
+@pytest.mark.parametrize(
+    ("planned", "has_forecast", "answers"),
+    [(True, False, True), (True, True, False), (False, True, True)],
+)
+def test_a_forecast_during_its_day_s_retrain_waits_and_makes_up_for_one_that_failed(
+    planned: bool,
+    has_forecast: bool,
+    answers: bool,
+    run: Run,
+    one_day: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "LOOK_SECONDS", 0.05)
+    if planned:
+        monkeypatch.setattr(flow_run, "parent_deployment_id", "one", raising=False)
+    if has_forecast:
+        run(forecast, 1)
+    begun, waits = threading.Event(), threading.Event()
+
+    def retrain_that_fails() -> None:
+        with turns.take_turn("BTC/USD", date(1)):
+            begun.set()
+            assert waits.wait(60)
+
+    def look(*_: object) -> dt.date | None:
+        looks.append(day_at_work(NAME))
+        if len(looks) == 2:
+            waits.set()
+        return looks[-1]
+
+    looks: list[dt.date | None] = []
+    monkeypatch.setattr(turns, "day_at_work", look)
+    retrain = threading.Thread(target=retrain_that_fails)
+    retrain.start()
+    assert begun.wait(60)
+    summary = run(forecast, 1)
+    retrain.join()
+    assert date(1) in looks
+    if answers:
+        assert summary["kind"] == "live"
+    else:
+        assert summary["skipped"].startswith(f"another run of BTC/USD has forecast {date(1)}")
 
 
 def test_missed_days_are_caught_up_and_never_live(run: Run, one_day: Path) -> None:

@@ -143,7 +143,9 @@ def test_every_symbol_does_the_day_of_a_late_run_by_the_clock_of_today(
     # What workers call, in this process.
     monkeypatch.setitem(sys.modules, "flows.look", SimpleNamespace(look=look))  # type: ignore[arg-type]
     monkeypatch.setattr(
-        symbols, "run_side_by_side", lambda task, calls, _: enumerate(task(**call) for call in calls)
+        symbols,
+        "run_side_by_side",
+        lambda task, calls, _: enumerate(task(**call) for call in calls),
     )
     late = dt.datetime.now(dt.UTC) - dt.timedelta(days=2)
     asked = RetrainConfig(symbols=("ADA/USD", "XRP/USD"), workers=Workers(jobs=jobs))
