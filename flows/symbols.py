@@ -41,7 +41,8 @@ class Ended:
 def run_each(run: Flow[..., Any], config: RetrainConfig, **arguments: Any) -> SymbolsSummary:
     """Run the flow `run` for every symbol of `config`, one after another or on its workers.
 
-    Each does the day of the whole run, also where its own turn comes after midnight. Returns what each returned, by symbol. Raises SymbolsError, when all have ended, if one failed.
+    Each does the day of the whole run, also where its turn comes after midnight. Returns what each
+    returned, by symbol. Raises SymbolsError, when all have ended, if one failed.
     """
     run_all = _run_here if config.workers.alone else _run_on_workers
     ended = {one.symbol: one for one in run_all(run, config, arguments)}

@@ -60,7 +60,7 @@ def take_turn(symbol: str, day: dt.date, done: Callable[[], bool] | None = None)
             return
         looks += 1
         if looks == 2:  # what says no day is mostly over by then
-            what = f"the retrain of {at_work}" if at_work else "what holds the lock of its symbol"
+            what = f"the retrain of {at_work}" if at_work else "a forecast, a backup or such"
             line = f"{'turn':8}  {LOOK_SECONDS:5.1f} s  waits for {what}"
             get_run_logger().info(line, extra={"stage": "turn"})
         time.sleep(LOOK_SECONDS)

@@ -42,7 +42,7 @@ class Summary(_Frozen):
 
 
 class Skipped(Summary):
-    """A run that ended at once, since another one does its work."""
+    """A run that ended without its work, since another one does it or has done it."""
 
     skipped: str
     """Why, in a sentence."""

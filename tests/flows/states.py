@@ -52,7 +52,7 @@ def run_flow(
 ) -> dict[str, Any]:
     """Run a flow as on day `day`, with the candles up to it or to `candles_to`."""
     clock = dt.datetime.combine(date(day + 1), dt.time(0, 20), tzinfo=dt.UTC)
-    monkeypatch.setattr(flow_run, "scheduled_start_time", clock, raising=False)
+    monkeypatch.setitem(vars(flow_run), "scheduled_start_time", clock)
     csv = write_candles(home, day if candles_to is None else candles_to)
     # One epoch of training differs much from day to day; that is not what is tested here.
     policy = {"refresh_margin": 0.5} | more.pop("promotion", {})

@@ -54,7 +54,7 @@ def test_a_forecast_during_its_day_s_retrain_waits_and_makes_up_for_one_that_fai
 ) -> None:
     monkeypatch.setattr(turns, "LOOK_SECONDS", 0.05)
     if planned:
-        monkeypatch.setattr(flow_run, "parent_deployment_id", "one", raising=False)
+        monkeypatch.setitem(vars(flow_run), "parent_deployment_id", "one")
     if has_forecast:
         run(forecast, 1)
     begun, waits = threading.Event(), threading.Event()

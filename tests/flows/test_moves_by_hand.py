@@ -75,8 +75,8 @@ def test_second_retrain_at_once_ends_saying_so(
     n_versions = len(client.search_model_versions(f"name = '{NAME}'"))
     with hold(NAME, day=date(8)) as mine:
         assert mine
-        assert "is at work" in run(retrain, 8)["skipped"]
         assert "does a later day" in run(forecast, 7)["skipped"]
+        assert "is at work" in run(retrain, 8)["skipped"]
         asked = ("--source", "sample", "--as-of", date(8).isoformat())
         assert "another retrain of BTC/USD is at work; this one ends" in btc("retrain", *asked)
         with pytest.raises(InputError, match="is at work"):

@@ -151,7 +151,9 @@ def test_every_symbol_does_the_day_of_a_late_run_by_the_clock_of_today(
     asked = RetrainConfig(symbols=("ADA/USD", "XRP/USD"), workers=Workers(jobs=jobs))
     with temporary_settings({PREFECT_API_URL: prefect_api}), get_client(sync_client=True) as client:
         deployment = client.create_deployment(client.create_flow(whole), f"late-{jobs}")
-        run = client.create_flow_run_from_deployment(deployment, state=Scheduled(late))
+        run = client.create_flow_run_from_deployment(
+            deployment, state=Scheduled(scheduled_time=late)
+        )
         run_flow(whole, flow_run=run, parameters={"config": asked})
     assert [due for _, due, _ in seen] == [late] * 3
     now = dt.datetime.now(dt.UTC)

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from models.decisions.alarms import SKIPPED
 from tasks.storage.ledger import read_ledger
 from tests.replay.exchange import ReplayExchange
 from tests.replay.market import made_candles
-from tests.service import btc_up
+from tests.servers import prefect_server
+from tests.service import btc_up, schedule
 from tests.simulation.days import NAME, RECIPE
 
 pytestmark = [pytest.mark.server, pytest.mark.soak, pytest.mark.timeout(1200)]
@@ -27,7 +29,7 @@ def test_after_five_days_off_the_newest_day_trains_and_the_others_are_caught_up(
     candles = made_candles((today - dt.timedelta(days=700)).date().isoformat(), 705)
     home = tmp_path / "home"
     monkeypatch.setenv("BTC_HOME", str(home))
-    with ReplayExchange(candles, now) as exchange, btc_up(home) as up:
+    with ReplayExchange(candles, now) as exchange:
         config: dict[str, Any] = {
             "source": "exchange:bitstamp",
             "ingestion": {"exchange_url": exchange.url},
@@ -35,14 +37,19 @@ def test_after_five_days_off_the_newest_day_trains_and_the_others_are_caught_up(
         }
         first_day = now - dt.timedelta(days=N_MISSED)
         first = config | {"as_of": (first_day.date() - dt.timedelta(days=1)).isoformat()}
-        up.wait_for(up.schedule("retrain/daily-retrain", first, first_day), "COMPLETED")
-        # Runs of the schedule itself, whose days pass while no worker is there.
-        late = [
-            up.schedule("retrain/daily-retrain", config, now - dt.timedelta(days=back))
-            for back in reversed(range(N_MISSED))
-        ]
-        for run_id in late:
-            up.wait_for(run_id, "COMPLETED", 600)
+        with btc_up(home) as up:
+            up.wait_for(up.schedule("retrain/daily-retrain", first, first_day), "COMPLETED")
+        # No worker is there while the days pass for which the deployment plans its runs.
+        with prefect_server(home / "prefect") as api:
+            late = [
+                schedule(api, "retrain/daily-retrain", config, now - dt.timedelta(days=back))
+                for back in reversed(range(N_MISSED))
+            ]
+        with btc_up(home) as up:
+            for run_id in late:
+                up.wait_for(run_id, "COMPLETED", 600)
+            ends = [up.ask(f"/flow_runs/{run_id}")["state"]["name"] for run_id in late]
+    assert ends == [SKIPPED] * (N_MISSED - 1) + ["Completed"]
 
     uri = f"sqlite:///{home / 'mlflow.db'}"
     versions = MlflowClient(uri, uri).search_model_versions(f"name = '{NAME}'")

@@ -65,7 +65,7 @@ def test_after_a_power_cut_the_run_is_crashed_and_the_next_ends_as_if_nothing_ha
 
     undisturbed = tmp_path / "undisturbed"
     monkeypatch.setenv("BTC_HOME", str(undisturbed))
-    monkeypatch.setattr(flow_run, "scheduled_start_time", scheduled, raising=False)
+    monkeypatch.setitem(vars(flow_run), "scheduled_start_time", scheduled)
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         retrain(RetrainConfig.model_validate(config))
     expected, kept = end_state(undisturbed), end_state(home)
