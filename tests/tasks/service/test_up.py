@@ -218,6 +218,7 @@ def test_giving_up_is_told_once_and_the_servers_stay_known(
     webhook: str,  # noqa: F811
 ) -> None:
     states.btc("alerts", "add", "webhook", webhook)
+    watched.stop()
     for _ in range(2):
         watched.children = [start("")]
         with pytest.raises(ServiceError, match="worker ends again and again; see "):
