@@ -297,6 +297,7 @@ def test_ledger_of_a_newer_release_is_one_line(sqlite_home: Path) -> None:
 def test_addresses_that_are_none_are_one_line(
     sqlite_home: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
+    monkeypatch.chdir(sqlite_home)
     monkeypatch.setenv("BTC_DATABASE_URL", url)
     with pytest.raises(InputError, match="Set BTC_DATABASE_URL to postgresql") as error:
         db.check_database()
