@@ -80,12 +80,14 @@ def end_run(summary: S) -> S | State[S]:
     """The summary, as a state of its own name where something beside the day's work failed.
 
     Also where another run does the work, of every symbol: such an end says nothing of how the day
-    went. A retrain that was done before says so.
+    went, unless that run has ended and done it. A retrain that was done before says so.
     """
     parts = summary.symbols.values() if isinstance(summary, SymbolsSummary) else [summary]
-    skipped = [part.skipped for part in parts if isinstance(part, Skipped)]
+    skipped = [part for part in parts if isinstance(part, Skipped)]
     if len(skipped) == len(parts):
-        return Completed(name=SKIPPED, message="; ".join(skipped), data=summary)
+        name = "Completed" if all(part.done for part in skipped) else SKIPPED
+        told = "; ".join(part.skipped for part in skipped)
+        return Completed(name=name, message=told, data=summary)
     if told := say_end(summary):
         name = IN_PART if say_failures(summary) else "Completed"
         return Completed(name=name, message=told, data=summary)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -14,7 +13,7 @@ from flows.retrain import retrain
 from flows.run_names import name_forecast
 from flows.symbols import run_each
 from models.config.flows import RetrainConfig
-from models.data.calendar import newest_closed_day, resolve_as_of
+from models.data.calendar import add_wait, newest_closed_day, resolve_as_of
 from models.errors import InputError, ServiceError, SourceError, StoreError
 from models.records import ForecastRequest, SnapshotRecord
 from models.reporting.summaries import (
@@ -42,8 +41,8 @@ def forecast(
     """Forecast from the newest candle with the champion, and score what was forecast before.
 
     With `watch.retrain_on_drift` a new alarm starts a retrain, after the forecast is made. It waits
-    for a retrain of its own day or an earlier one. Where that has forecast, or a later run is due,
-    it ends in the state "Skipped". Where there is no forecast, it ends in the state "No forecast".
+    for a retrain of its own day or an earlier one, and ends where that has forecast. Where a later
+    run is due, it ends in the state "Skipped"; where there is no forecast, in "No forecast".
     """
     if config.as_of is None and (later := find_later_run()):
         why = f"the run of {later:%Y-%m-%d} is due too, and makes up for this day"
@@ -58,11 +57,14 @@ def forecast(
     as_of = resolve_as_of(config.as_of or newest_closed_day(scheduled), newest_closed)
 
     with alive():
-        done = partial(was_forecast, config, as_of, below_usd)
-        with take_turn(config.symbol, as_of, done) as mine:
-            if not mine:
-                why = f"another run of {config.symbol} has forecast {as_of}, or does a later day"
+        with take_turn(config.symbol, as_of, trains=False) as waited:
+            if waited is None:
+                why = f"another run of {config.symbol} does a later day"
                 return end_run(Skipped(skipped=why))
+            if waited and was_forecast(config, as_of, below_usd):
+                why = f"another run of {config.symbol} has forecast {as_of}"
+                return end_run(Skipped(skipped=why, done=True))
+            now, newest_closed = add_wait(now, waited)
             snapped, trouble = take_candles(config, as_of, newest_closed)
             request = ForecastRequest(below_usd=below_usd, trouble=trouble)
             summary = forecast_and_score(config, snapped, newest_closed, now, request)

@@ -12,7 +12,7 @@ from flows.closing import clean_after, end_day, end_run, forecast_and_score
 from flows.run_names import name_retrain
 from flows.symbols import run_each
 from models.config.flows import RetrainConfig
-from models.data.calendar import newest_closed_day, resolve_as_of
+from models.data.calendar import add_wait, newest_closed_day, resolve_as_of
 from models.records import (
     CandlesRecord,
     CheckedRecord,
@@ -73,10 +73,11 @@ def retrain(
     newest_closed = newest_closed_day(now)
     check_clock(config.symbol, newest_closed)
     as_of = resolve_as_of(config.as_of or newest_closed_day(scheduled), newest_closed)
-    with alive(), take_turn(config.symbol, as_of) as mine:
-        if not mine:
+    with alive(), take_turn(config.symbol, as_of) as waited:
+        if waited is None:
             why = f"another retrain of {config.symbol} is at work; this one ends"
             return end_run(Skipped(skipped=why))
+        now, newest_closed = add_wait(now, waited)
         candles = ingest(config, as_of)
         with discarded_after(candles.path.parent):
             checked = validate(candles, config.repair, as_of, newest_closed, config.exogenous)

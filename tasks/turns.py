@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -26,6 +26,7 @@ from prefect.runtime import flow_run
 from prefect.states import Crashed
 
 from models.config.flows import RetrainConfig
+from models.errors import LedgerError
 from models.naming import model_name
 from tasks.service.life import living
 from tasks.sources import is_synthetic
@@ -33,31 +34,42 @@ from tasks.storage.ledger import read_ledger
 from tasks.storage.lock import day_at_work, hold
 
 LOOK_SECONDS = 1.0
+MOST_FAILURES = 15
 # When the run was due whose symbol this one does.
 _whole_due: ContextVar[dt.datetime | None] = ContextVar("whole_due", default=None)
 
 
 @contextmanager
-def take_turn(symbol: str, day: dt.date, done: Callable[[], bool] | None = None) -> Iterator[bool]:
-    """Hold the lock of a symbol for the work of a day; waits for a retrain of an earlier day.
+def take_turn(symbol: str, day: dt.date, *, trains: bool = True) -> Iterator[dt.timedelta | None]:
+    """Hold the lock of a symbol for the work of a day; gives how long it waited for its turn.
 
-    Gives False, at once, where a retrain does the same day or a later one. It also waits for what
-    does not say its day, such as a forecast or a backup.
-
-    `done`: whether the work of a forecast is done. A forecast waits for the retrain of its own day
-    too, which may fail before it forecasts; it gives False if its work is done by then.
+    It waits for a retrain of an earlier day, and for what does not say its day, such as a forecast
+    or a backup. Gives None, at once, where a retrain does a later day or, if this run `trains`, the
+    same one. A forecast waits for the retrain of its own day too, which may fail before it
+    forecasts. A database that goes away while it waits has as long to come back as in a stage.
     """
-    name, trains = model_name(symbol, synthetic=False), done is None
-    looks = 0
+    name = model_name(symbol, synthetic=False)
+    began = time.monotonic()
+    looks = failures = 0
     while True:
-        with hold(name, day=day if trains else None) as mine:
+        with ExitStack() as held:
+            try:
+                mine = held.enter_context(hold(name, day=day if trains else None))
+                at_work = None if mine else day_at_work(name)
+            except LedgerError:
+                failures += 1
+                if not looks or failures > MOST_FAILURES:
+                    raise
+                time.sleep(LOOK_SECONDS)
+                continue
             if mine:
-                yield not (looks and done and done())
+                waited = time.monotonic() - began if looks else 0
+                yield dt.timedelta(seconds=waited)
                 return
-        at_work = day_at_work(name)
         if at_work is not None and (at_work > day or (trains and at_work == day)):
-            yield False
+            yield None
             return
+        failures = 0
         looks += 1
         if looks == 2:  # what says no day is mostly over by then
             what = f"the retrain of {at_work}" if at_work else "a forecast, a backup or such"

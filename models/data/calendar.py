@@ -12,6 +12,11 @@ def newest_closed_day(scheduled: dt.datetime) -> dt.date:
     return scheduled.astimezone(dt.UTC).date() - dt.timedelta(days=1)
 
 
+def add_wait(now: dt.datetime, waited: dt.timedelta) -> tuple[dt.datetime, dt.date]:
+    """Return the time after a wait, and the newest day that has closed by then."""
+    return now + waited, newest_closed_day(now + waited)
+
+
 def resolve_as_of(asked: dt.date | None, newest_closed: dt.date) -> dt.date:
     """Return the day that was asked for, else the newest closed one.
 

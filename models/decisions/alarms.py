@@ -141,6 +141,8 @@ def find_alarms(facts: Facts) -> list[Alarm]:
                    "`btc clean --dry-run` shows what can go")
         )  # fmt: skip
     for known in facts.symbols:
+        if not facts.servers.get(REGISTRY, True):  # The ledger may know of a newer one.
+            known = known.model_copy(update={"newest_candle": None})
         found += _of_symbol(known, today, facts.link, several=len(facts.symbols) > 1)
     return [
         alarm if alarm.link else alarm.model_copy(update={"link": facts.link}) for alarm in found

@@ -46,6 +46,8 @@ class Skipped(Summary):
 
     skipped: str
     """Why, in a sentence."""
+    done: bool = False
+    """Whether it is done by now."""
 
 
 class Refused(Summary):
@@ -345,6 +347,3 @@ def with_forecast(summary: RetrainSummary, forecast: ForecastSummary | Refused) 
 def add_seconds(summary: RetrainSummary, **seconds: float) -> RetrainSummary:
     """The summary with the seconds of more stages."""
     return summary.model_copy(update={"seconds": summary.seconds | seconds})
-
-
-ForecastSummary.model_rebuild()

@@ -66,8 +66,10 @@ def gather_facts() -> Facts:
             known = {"runs": _last_runs(api, addresses), "overdue": _overdue(api)}
             known["planned"] = _planned(api)
         except ServiceError:
-            # It says that it is well, as where its database is gone.
+            # It says that it is well, as where its database is gone; a worker it would know of.
             known, servers = {}, servers | {"prefect": False}
+            if "worker" not in (read_state() or {}).get("children", {}):
+                servers.pop("worker", None)
     symbols: tuple[str, ...] = (USUAL_SYMBOL,)
     told: dict[str, dict[str, Any]] = {}
     try:

@@ -79,6 +79,7 @@ class Service:
     told: dict[str, str] = field(default_factory=dict)
     clock: float = field(default_factory=lambda: time.time() - seconds_since_boot())
     unplanned: bool = False
+    unwritten: bool = False
     gave_up: str = ""
     ui_api: str = ""
 
@@ -235,6 +236,7 @@ class Service:
         swept = alarmed = 0.0
         while True:
             self._try(self._restart_ended)
+            self._try(self._write_state)
             if self.gave_up:
                 self._try(lambda: self._tell_lines(check_alarms(self.gave_up)))
                 raise ServiceError(self.gave_up)
@@ -304,12 +306,15 @@ class Service:
             again = start_child(child.name, child.command, child.env)
             self.children[place] = again
             self.restarts.append(now)
-            try:
-                write_state(self.addresses, self.children)
-                if child.name == "prefect":
-                    wait_until_answers(again, self.api)
-            except ServiceError as error:
-                self._line(str(error))
+            self.unwritten = True
+            if child.name == "prefect":
+                self._try(lambda again=again: wait_until_answers(again, self.api))  # type: ignore[misc]
+
+    def _write_state(self) -> None:
+        """Say which processes run now, again at each look while that fails, as on a full disk."""
+        if self.unwritten:
+            write_state(self.addresses, self.children)
+            self.unwritten = False
 
     def stop(self) -> None:
         """End everything that was started, the worker first, and mark the runs that this ends.

@@ -6,6 +6,8 @@ import datetime as dt
 import json
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,20 @@ def test_a_forecast_during_its_day_s_retrain_waits_and_makes_up_for_one_that_fai
         assert summary["kind"] == "live"
     else:
         assert summary["skipped"].startswith(f"another run of BTC/USD has forecast {date(1)}")
+
+
+def test_a_wait_past_the_close_of_its_target_makes_no_live_forecast(
+    run: Run, one_day: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def wait(*_: object, **__: object) -> Iterator[dt.timedelta]:
+        yield dt.timedelta(days=1)
+
+    monkeypatch.setattr("flows.forecast.take_turn", wait)
+    summary = run(forecast, 1)
+    assert summary["kind"] == "catch-up"
+    issued = read_ledger(NAME).set_index("as_of").loc[[date(1)], "issued_at"]
+    assert (issued.dt.date == date(3)).all()  # the day after that on which it began
 
 
 def test_missed_days_are_caught_up_and_never_live(run: Run, one_day: Path) -> None:

@@ -13,11 +13,13 @@ from typing import ClassVar
 
 import pytest
 
+from models.errors import LedgerError
 from tasks import turns
 from tasks.service.life import is_alive, living
 from tasks.storage.lock import hold
 
 DAY = dt.date(2026, 5, 10)
+NOT_AT_ALL = dt.timedelta(0)
 
 
 class Log:
@@ -37,14 +39,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_same_day_and_an_earlier_one_end_at_once(own_home: Path, database: str) -> None:
     with turns.take_turn("BTC/USD", DAY) as mine:
-        assert mine
+        assert mine == NOT_AT_ALL
         for day in (DAY, DAY - dt.timedelta(days=1)):
             with turns.take_turn("BTC/USD", day) as second:
-                assert not second
+                assert second is None
         with turns.take_turn("ETH/USD", DAY) as other:
-            assert other
+            assert other == NOT_AT_ALL
     with turns.take_turn("BTC/USD", DAY) as mine:
-        assert mine
+        assert mine == NOT_AT_ALL
 
 
 def test_a_later_day_waits_its_turn(own_home: Path, database: str) -> None:
@@ -52,7 +54,7 @@ def test_a_later_day_waits_its_turn(own_home: Path, database: str) -> None:
 
     def later() -> None:
         with turns.take_turn("BTC/USD", DAY + dt.timedelta(days=1)) as mine:
-            order.append(f"later {mine}")
+            order.append(f"later {mine is not None}")
 
     with turns.take_turn("BTC/USD", DAY):
         thread = threading.Thread(target=later)
@@ -63,26 +65,59 @@ def test_a_later_day_waits_its_turn(own_home: Path, database: str) -> None:
     assert order == ["first ends", "later True"]
 
 
-@pytest.mark.parametrize("done", [False, True])
-def test_a_forecast_waits_for_the_retrain_of_its_day_and_asks_what_came_of_it(
-    done: bool, own_home: Path, database: str
-) -> None:
-    order: list[str] = []
+def test_a_forecast_waits_for_the_retrain_of_its_day(own_home: Path, database: str) -> None:
+    order: list[object] = []
 
     def forecast() -> None:
-        with turns.take_turn("BTC/USD", DAY, lambda: done) as mine:
-            order.append(f"forecast {mine}")
+        with turns.take_turn("BTC/USD", DAY, trains=False) as waited:
+            order.append(waited)
 
-    with turns.take_turn("BTC/USD", DAY):
+    with turns.take_turn("BTC/USD", DAY) as mine:
+        assert mine == NOT_AT_ALL
         thread = threading.Thread(target=forecast)
         thread.start()
         time.sleep(0.5)
         order.append("retrain ends")
-        with turns.take_turn("BTC/USD", DAY - dt.timedelta(days=1), lambda: False) as mine:
-            assert not mine  # a later day is at work
+        with turns.take_turn("BTC/USD", DAY - dt.timedelta(days=1), trains=False) as other:
+            assert other is None  # a later day is at work
     thread.join(30)
-    assert order == ["retrain ends", f"forecast {not done}"]
+    assert order[0] == "retrain ends" and isinstance(order[1], dt.timedelta)
+    assert order[1] >= dt.timedelta(seconds=0.5)
     assert [line.split(" s  ")[1] for line in Log.lines] == [f"waits for the retrain of {DAY}"]
+
+
+@pytest.mark.parametrize(("failures", "ends"), [(3, True), (1000, False)])
+def test_a_database_that_is_away_while_a_run_waits_only_delays_it(
+    failures: int, ends: bool, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes back, or stays away."""
+    left = [failures]
+    real = turns.day_at_work
+
+    def look(name: str) -> dt.date | None:
+        if Log.lines and left[0]:  # from when the run waits
+            left[0] -= 1
+            raise LedgerError("PostgreSQL is away")
+        return real(name)
+
+    monkeypatch.setattr(turns, "day_at_work", look)
+    got: list[object] = []
+
+    def later() -> None:
+        try:
+            with turns.take_turn("BTC/USD", DAY + dt.timedelta(days=1)) as waited:
+                got.append(waited is not None)
+        except LedgerError:
+            got.append(False)
+
+    with turns.take_turn("BTC/USD", DAY):
+        thread = threading.Thread(target=later)
+        thread.start()
+        deadline = time.monotonic() + 30
+        while left[0] and not got and time.monotonic() < deadline:
+            time.sleep(0.01)
+    thread.join(30)
+    assert got == [ends]
 
 
 def test_a_retrain_waits_for_the_forecast_of_its_day(own_home: Path, database: str) -> None:
@@ -90,10 +125,10 @@ def test_a_retrain_waits_for_the_forecast_of_its_day(own_home: Path, database: s
 
     def retrain() -> None:
         with turns.take_turn("BTC/USD", DAY) as mine:
-            order.append(f"retrain {mine}")
+            order.append(f"retrain {mine is not None}")
 
-    with turns.take_turn("BTC/USD", DAY, lambda: True) as mine:
-        assert mine  # it has not waited, so that it is not asked whether it is done
+    with turns.take_turn("BTC/USD", DAY, trains=False) as mine:
+        assert mine == NOT_AT_ALL
         thread = threading.Thread(target=retrain)
         thread.start()
         time.sleep(0.3)
@@ -107,7 +142,7 @@ def test_a_run_waits_for_what_is_no_run_such_as_a_backup(own_home: Path, databas
 
     def run() -> None:
         with turns.take_turn("BTC/USD", DAY) as mine:
-            order.append(f"run {mine}")
+            order.append(f"run {mine is not None}")
 
     with hold("btc-usd"):
         thread = threading.Thread(target=run)

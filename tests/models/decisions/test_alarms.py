@@ -62,6 +62,13 @@ def test_where_all_is_well_nothing_is_told():
     assert find_alarms(facts()) == []
 
 
+def test_a_candle_is_not_called_old_while_the_ledger_does_not_answer():
+    old = dt.date(2026, 5, 1)
+    servers = {"prefect": True, REGISTRY: False}
+    [alarm] = find_alarms(facts(servers=servers, newest_candle=old))
+    assert alarm.topic == f"server {REGISTRY}"
+
+
 @pytest.mark.parametrize(
     ("changed", "topic"),
     [
@@ -240,7 +247,7 @@ def test_a_second_symbol_and_an_upgrade_tell_nothing_twice(symbol):
         move=move("k"),
     )  # fmt: skip
     more = {
-        "servers": {"prefect": True, "worker": False, REGISTRY: False},
+        "servers": {"prefect": True, "worker": False, "mlflow": False},
         "overdue": {"retrain": NOW - dt.timedelta(hours=2)},
         "planned": {"forecast": None},
         "disk_bytes": 0,
@@ -254,7 +261,7 @@ def test_a_second_symbol_and_an_upgrade_tell_nothing_twice(symbol):
     before = {
         "run retrain": ["a"],
         "overdue": [f"retrain{NOW - dt.timedelta(hours=2)}", "forecast unplanned"],
-        "server": ["worker", REGISTRY],
+        "server": ["worker", "mlflow"],
         "disk": ["disk"],
     }
     of_symbol = {

@@ -45,6 +45,7 @@ def test_a_skipped_run_says_so_in_json() -> None:
     assert Skipped(skipped="a retrain is at work").as_json() == {
         "schema": 1,
         "skipped": "a retrain is at work",
+        "done": False,
     }
 
 

@@ -86,7 +86,6 @@ def test_a_prefect_that_fails_and_says_it_is_well_is_told_and_other_alarms_too(
     assert "alarm: prefect does not answer" in said and "alarm: no fresh candle" in said
     assert {body["alarm"]["topic"] for _, body in Receiver.got} == {
         "server prefect",
-        "server worker",
         "candle BTC/USD",
     }
     shown = CliRunner().invoke(app, ["status"], catch_exceptions=False)

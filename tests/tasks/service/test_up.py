@@ -256,6 +256,28 @@ def test_what_cannot_be_started_again_is_tried_at_the_next_look(
     assert stopped == [child.process.pid]
 
 
+def test_who_runs_is_written_when_the_disk_has_space_again(
+    watched: up.Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched.unwritten = True
+    tries: list[object] = []
+
+    def write(_addresses: object, children: object) -> None:
+        tries.append(children)
+        if len(tries) < 3:
+            raise OSError(28, "No space left on device")
+
+    def look(*_: object) -> None:
+        if len(tries) == 3 and not watched.unwritten:
+            raise Enough
+
+    monkeypatch.setattr(up, "write_state", write)
+    monkeypatch.setattr(up.time, "sleep", look)
+    with pytest.raises(Enough):
+        watched.watch(lambda _: [])
+    assert tries == [watched.children] * 3
+
+
 def test_a_plan_that_fails_after_the_clock_was_set_back_is_made_at_the_next_look(
     watched: up.Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
