@@ -9,15 +9,20 @@ from models.records import CandlesRecord, as_faults
 from tasks.sources import fetch_candles
 from tasks.stage import stage
 from tasks.storage.files import write_frame
-from tasks.storage.work import make_work_folder
+from tasks.storage.work import discard, make_work_folder
 
 
 @stage("ingest", retries=3)
 def ingest(config: Reading, as_of: dt.date) -> CandlesRecord:
     """Fetch the candles up to `as_of`, as the source gives them."""
     fetched = fetch_candles(config, as_of)
-    path = make_work_folder(f"{as_of}-{config.digest()}") / "candles.parquet"
-    write_frame(fetched.candles, path)
+    folder = make_work_folder(f"{as_of}-{config.digest()}")
+    path = folder / "candles.parquet"
+    try:
+        write_frame(fetched.candles, path)
+    except BaseException:
+        discard(folder)  # The flow, which does so at its end, never hears of it.
+        raise
     return CandlesRecord(
         path=path,
         label=fetched.label,

@@ -130,9 +130,13 @@ def log_points(
     """
     now = client.get_run(run_id).info.start_time
     name, digest = dataset or (None, None)
+    # MLflow itself gives the model of a second try what the first has logged, and refuses it again.
+    model = client.get_logged_model(model_id) if model_id else None
+    known = {(metric.key, metric.step) for metric in (model and model.metrics) or []}
     metrics = [
         Metric(key, value, now, step, model_id, dataset_name=name, dataset_digest=digest)
         for key, value, step in points
+        if (key, step) not in known
     ]
     client.log_batch(run_id, metrics=metrics)
 

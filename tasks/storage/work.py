@@ -44,9 +44,14 @@ def discarded_after(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if lock := _held.pop(folder, None):
-            lock.release()
+        discard(folder)
+
+
+def discard(folder: Path) -> None:
+    """Remove a work folder, with all that is in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if lock := _held.pop(folder, None):
+        lock.release()
 
 
 def _is_held(folder: Path) -> bool:

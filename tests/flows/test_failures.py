@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -12,6 +13,7 @@ from mlflow import MlflowClient
 from flows.forecast import forecast
 from flows.retrain import retrain
 from models.errors import InputError, LedgerError, RegistryError
+from tasks import register
 from tasks.registry.aliases import find_champion
 from tasks.registry.model_files import digest_model
 from tasks.registry.versions import find_version
@@ -152,3 +154,30 @@ def test_what_a_moved_home_remembers_is_where_it_is_now(
     assert not one_day.exists()
     # Of an earlier place, and of an earlier release: its pages are drawn again all the same.
     assert "moved" in btc("report")
+
+
+def test_a_registry_that_fails_once_after_the_scores_were_logged_only_delays_the_run(
+    run: Run, one_day: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow gives the model of the second try the metrics of the first."""
+    failures = [RegistryError("MLflow failed in the middle of the run")]
+    register_version = register._register_version
+
+    def fail_once(*arguments: Any) -> str:
+        if failures:
+            raise failures.pop()
+        return register_version(*arguments)
+
+    monkeypatch.setattr(register, "_register_version", fail_once)
+    made = run(retrain, 1)
+    assert not failures and made["model_version"] == "2"
+    version = find_version(client, NAME, "2")
+    [model] = client.search_logged_models(
+        [client.get_run(str(version.run_id)).info.experiment_id],
+        f"source_run_id = '{version.run_id}'",
+    )
+    logged = [(metric.key, metric.step) for metric in model.metrics or []]
+    assert ("skill_vs_naive_h1", 0) in logged and ("crps_bp", 3) in logged
+    assert len(logged) == len(set(logged))
+    history = client.get_metric_history(str(version.run_id), "skill_vs_naive_h1")
+    assert len(history) == 1

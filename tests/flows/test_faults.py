@@ -204,7 +204,7 @@ def test_a_postgresql_that_stays_away_is_one_line_and_the_next_run_completes(
     [
         "tasks.ingest.write_frame",
         "tasks.snapshot.write_frame",
-        "tasks.register._log_values",
+        "tasks.register.log_points",
         "tasks.register._register_version",
         "tasks.registry.aliases._add_history",
         "tasks.forecast.record_forecasts",

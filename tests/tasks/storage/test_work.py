@@ -13,7 +13,7 @@ import pytest
 
 from models.config.data import Ingestion
 from models.config.flows import RetrainConfig
-from models.errors import InputError
+from models.errors import DiskError, InputError
 from tasks.ingest import ingest
 from tasks.sources.collection import collect_candles
 from tasks.storage.candle_store import CandleStore
@@ -54,6 +54,18 @@ def test_the_next_run_removes_what_a_killed_one_left(own_home: Path) -> None:
         with pytest.raises(ZeroDivisionError), discarded_after(folder):
             assert not find_dead_work()
             1 / 0  # noqa: B018
+    assert list((own_home / "work").iterdir()) == []
+
+
+def test_candles_that_cannot_be_written_leave_no_folder(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise DiskError("the disk is full")
+
+    monkeypatch.setattr("tasks.ingest.write_frame", fail)
+    with pytest.raises(DiskError):
+        body(ingest)(RetrainConfig(source="sample"), DAY)
     assert list((own_home / "work").iterdir()) == []
 
 
