@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from models.config.judging import Retention
+from models.errors import CleaningError
 from tasks.registry.artifacts import ArtifactFolder
 from tasks.registry.connection import connect
 from tasks.registry.versions import find_versions
@@ -96,7 +97,7 @@ def test_what_lies_in_a_bucket_goes_through_mlflow(
         def fail(*_: object) -> None:
             raise OSError("cut off")
 
-        with monkeypatch.context() as patch, pytest.raises(OSError, match="cut off"):
+        with monkeypatch.context() as patch, pytest.raises(CleaningError, match="cut off"):
             patch.setattr(ArtifactFolder, "delete", fail)
             delete([item for item in found if "version 1, which" in item.what])
         clean_alone("BTC/USD", STRICT, LATER)
