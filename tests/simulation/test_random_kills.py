@@ -18,6 +18,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
+from tasks.registry.versions import HOLDOUT
 from tests.flows.conftest import QUICK
 from tests.servers import BIN, btc, environment, prefect_server
 from tests.simulation.days import NAME, Days, end_state, start_runner
@@ -79,7 +80,8 @@ def contents(home: Path) -> dict[str, Any]:
     for version in client.search_model_versions(f"name = '{NAME}'"):
         run = client.get_run(str(version.run_id))
         folder = home / "mlartifacts" / NAME / "models" / model_id(version) / "artifacts"
-        weights = sorted(folder.glob("artifacts/*/*"))
+        holdout = home / "mlartifacts" / NAME / str(version.run_id) / "artifacts" / HOLDOUT
+        weights = [*sorted(folder.glob("artifacts/*/*")), *sorted(holdout.iterdir())]
         assert [path.name for path in weights] == 2 * ["recipe.json", "weights.npz"]
         scores = {k: v for k, v in run.data.metrics.items() if not k.startswith("seconds/")}
         found[f"version {version.version}"] = ([digest(path) for path in weights], scores)
