@@ -120,6 +120,7 @@ def test_of_two_retrains_at_once_one_does_the_day_and_the_other_says_so(
     assert skipped == {
         "schema": 1,
         "skipped": "another retrain of BTC/USD is at work; this one ends",
+        "done": False,
     }
     assert done["model_version"] == str(undisturbed.n_days + 1)
     before, after = undisturbed.state, end_state(days.home)

@@ -148,4 +148,5 @@ def test_a_skipped_run_is_written_as_json_too(
     with pytest.raises(SystemExit) as ended:
         main()
     assert (ended.value.code, capsys.readouterr().out) == (0, "another one is at work\n")
-    assert json.loads(path.read_text()) == {"schema": 1, "skipped": "another one is at work"}
+    told = {"schema": 1, "skipped": "another one is at work", "done": False}
+    assert json.loads(path.read_text()) == told
