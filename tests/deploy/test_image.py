@@ -41,7 +41,8 @@ def copy(names: list[str], target: str, app: Path) -> None:
         place = app / name if target == "./" else app / target
         place.parent.mkdir(parents=True, exist_ok=True)
         if (REPO / name).is_dir():
-            shutil.copytree(REPO / name, place, ignore=shutil.ignore_patterns("__pycache__"))
+            skip = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(REPO / name, place, ignore=skip, dirs_exist_ok=True)
         else:
             shutil.copy(REPO / name, place)
 
