@@ -57,7 +57,7 @@ class SourceError(ServiceError):
 
 
 class CleaningError(ServiceError):
-    """Something that nothing needs any more could not be deleted; all else was."""
+    """Something that nothing needs any more could not be deleted; the message counts what was."""
 
 
 class RegistryError(ServiceError):

@@ -22,6 +22,7 @@ IN_PART = "Done in part"
 SKIPPED = "Skipped"
 """Name of the state of a run that left its day to another run."""
 UP = "btc up"
+"""Its name among the servers; there only where it has given up."""
 REGISTRY = "registry and ledger"
 """Their name among the servers; there only where they do not answer."""
 
@@ -193,7 +194,7 @@ def _breached(text: str) -> str:
 
 
 def find_unknown(facts: Facts, topics: Iterable[str]) -> set[str]:
-    """Those of the topics that nobody can say of whether they are well.
+    """The topics of which nobody can say whether they are well.
 
     What would know does not answer, or what they are about is not looked at any more.
     """

@@ -22,7 +22,7 @@ MOST_FAILURES = 5
 def clean_up(symbol: str, retention: Retention, today: dt.date) -> list[Item]:
     """Delete what may go, and return it; for a caller that holds the lock of the symbol.
 
-    Raises CleaningError, when all else is deleted, where something could not be.
+    Raises CleaningError where something could not be deleted, see `delete`.
     """
     items = find_rubbish(symbol, retention, today)
     delete(items)

@@ -121,7 +121,7 @@ def look_at_servers() -> dict[str, bool]:
 def _last_runs(api: str, addresses: dict[str, str]) -> tuple[RunFacts, ...]:
     """The newest ended run of each flow that a deployment started."""
     found: dict[str, RunFacts] = {}
-    for run in recent_runs(api, ended=True):
+    for run in recent_runs(api, watched=True):
         if run["flow"] in found:
             continue
         due = dt.datetime.fromisoformat(run["expected_start_time"])

@@ -131,16 +131,16 @@ def crash_dead_runs(api: str, *, at_start: bool = False) -> list[str]:
     return [str(run["name"]) for run in dead]
 
 
-def recent_runs(api: str, *, ended: bool = False) -> list[dict[str, Any]]:
+def recent_runs(api: str, *, watched: bool = False) -> list[dict[str, Any]]:
     """The runs of ours that have begun, the newest first, with the name of their flow (`flow`).
 
-    `ended`: those alone that alarms look at, see `WATCHED`.
+    `watched`: those alone that alarms look at, see `WATCHED`.
     """
     begun: dict[str, Any] = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
     names = {flow["id"]: flow["name"] for flow in call(api, "/flows/filter", {})}
     asked = {
         "flows": {"name": {"any_": OURS}},
-        "flow_runs": WATCHED if ended else begun,
+        "flow_runs": WATCHED if watched else begun,
         "sort": "START_TIME_DESC",
         "limit": 50,
     }

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -308,7 +309,7 @@ class Service:
             self.restarts.append(now)
             self.unwritten = True
             if child.name == "prefect":
-                self._try(lambda again=again: wait_until_answers(again, self.api))  # type: ignore[misc]
+                self._try(partial(wait_until_answers, again, self.api))
 
     def _write_state(self) -> None:
         """Say which processes run now, again at each look while that fails, as on a full disk."""

@@ -49,40 +49,47 @@ def test_the_same_day_and_an_earlier_one_end_at_once(own_home: Path, database: s
         assert mine == NOT_AT_ALL
 
 
-def test_a_later_day_waits_its_turn(own_home: Path, database: str) -> None:
-    order: list[str] = []
+def start(got: list[object], day: dt.date, *, trains: bool = True) -> threading.Thread:
+    """A run in a thread, which adds how long it waited for its turn, or its error, to `got`."""
 
-    def later() -> None:
-        with turns.take_turn("BTC/USD", DAY + dt.timedelta(days=1)) as mine:
-            order.append(f"later {mine is not None}")
+    def run() -> None:
+        try:
+            with turns.take_turn("BTC/USD", day, trains=trains) as waited:
+                got.append(waited)
+        except LedgerError as error:
+            got.append(error)
 
-    with turns.take_turn("BTC/USD", DAY):
-        thread = threading.Thread(target=later)
-        thread.start()
-        time.sleep(0.5)
-        order.append("first ends")
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def check_waited(thread: threading.Thread, got: list[object]) -> None:
+    """That the run of `start` had its turn after half a second at least."""
     thread.join(30)
-    assert order == ["first ends", "later True"]
+    [waited] = got
+    assert isinstance(waited, dt.timedelta) and waited >= dt.timedelta(seconds=0.5)
+
+
+def test_a_later_day_waits_its_turn(own_home: Path, database: str) -> None:
+    got: list[object] = []
+    with turns.take_turn("BTC/USD", DAY):
+        later = start(got, DAY + dt.timedelta(days=1))
+        time.sleep(0.6)
+        assert got == []
+    check_waited(later, got)
 
 
 def test_a_forecast_waits_for_the_retrain_of_its_day(own_home: Path, database: str) -> None:
-    order: list[object] = []
-
-    def forecast() -> None:
-        with turns.take_turn("BTC/USD", DAY, trains=False) as waited:
-            order.append(waited)
-
+    got: list[object] = []
     with turns.take_turn("BTC/USD", DAY) as mine:
         assert mine == NOT_AT_ALL
-        thread = threading.Thread(target=forecast)
-        thread.start()
-        time.sleep(0.5)
-        order.append("retrain ends")
+        forecast = start(got, DAY, trains=False)
+        time.sleep(0.6)
+        assert got == []
         with turns.take_turn("BTC/USD", DAY - dt.timedelta(days=1), trains=False) as other:
             assert other is None  # a later day is at work
-    thread.join(30)
-    assert order[0] == "retrain ends" and isinstance(order[1], dt.timedelta)
-    assert order[1] >= dt.timedelta(seconds=0.5)
+    check_waited(forecast, got)
     assert [line.split(" s  ")[1] for line in Log.lines] == [f"waits for the retrain of {DAY}"]
 
 
@@ -102,55 +109,32 @@ def test_a_database_that_is_away_while_a_run_waits_only_delays_it(
 
     monkeypatch.setattr(turns, "day_at_work", look)
     got: list[object] = []
-
-    def later() -> None:
-        try:
-            with turns.take_turn("BTC/USD", DAY + dt.timedelta(days=1)) as waited:
-                got.append(waited is not None)
-        except LedgerError:
-            got.append(False)
-
     with turns.take_turn("BTC/USD", DAY):
-        thread = threading.Thread(target=later)
-        thread.start()
+        later = start(got, DAY + dt.timedelta(days=1))
         deadline = time.monotonic() + 30
         while left[0] and not got and time.monotonic() < deadline:
             time.sleep(0.01)
-    thread.join(30)
-    assert got == [ends]
+    later.join(30)
+    assert [type(one) for one in got] == [dt.timedelta if ends else LedgerError]
 
 
 def test_a_retrain_waits_for_the_forecast_of_its_day(own_home: Path, database: str) -> None:
-    order: list[str] = []
-
-    def retrain() -> None:
-        with turns.take_turn("BTC/USD", DAY) as mine:
-            order.append(f"retrain {mine is not None}")
-
+    got: list[object] = []
     with turns.take_turn("BTC/USD", DAY, trains=False) as mine:
         assert mine == NOT_AT_ALL
-        thread = threading.Thread(target=retrain)
-        thread.start()
-        time.sleep(0.3)
-        order.append("forecast ends")
-    thread.join(30)
-    assert order == ["forecast ends", "retrain True"]
+        retrain = start(got, DAY)
+        time.sleep(0.6)
+        assert got == []
+    check_waited(retrain, got)
 
 
 def test_a_run_waits_for_what_is_no_run_such_as_a_backup(own_home: Path, database: str) -> None:
-    order: list[str] = []
-
-    def run() -> None:
-        with turns.take_turn("BTC/USD", DAY) as mine:
-            order.append(f"run {mine is not None}")
-
+    got: list[object] = []
     with hold("btc-usd"):
-        thread = threading.Thread(target=run)
-        thread.start()
-        time.sleep(0.3)
-        order.append("backup ends")
-    thread.join(30)
-    assert order == ["backup ends", "run True"]
+        run = start(got, DAY)
+        time.sleep(0.6)
+        assert got == []
+    check_waited(run, got)
 
 
 def _live(run_id: str, flag: str) -> None:

@@ -71,7 +71,7 @@ def test_alarms_look_at_whole_runs_of_deployments_that_were_not_skipped(prefect_
         run("Running", "RUNNING", deployment_id=deployment),
     ]
     assert {*others, failed} <= {found["id"] for found in recent_runs(prefect_api)}
-    watched = [found["id"] for found in recent_runs(prefect_api, ended=True)]
+    watched = [found["id"] for found in recent_runs(prefect_api, watched=True)]
     assert failed in watched and not {*others} & {*watched}
     for made in (*others, failed):
         requests.delete(f"{prefect_api}/flow_runs/{made}", timeout=30).raise_for_status()
