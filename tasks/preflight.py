@@ -18,7 +18,7 @@ from tasks.sources.exogenous import read_series
 from tasks.storage.archive import check_archive
 from tasks.storage.database import check_database
 from tasks.storage.home import check_home
-from tasks.storage.snapshots import find_newest_candle
+from tasks.storage.snapshots import find_newest_candles
 
 
 def check_request(config: Fitting) -> None:
@@ -42,7 +42,7 @@ def check_request(config: Fitting) -> None:
 
 def check_clock(symbol: str, newest_closed: dt.date) -> None:
     """Raise InputError where a candle is kept of a day that has not closed by this clock."""
-    newest = find_newest_candle(symbol)
+    newest = find_newest_candles().get(symbol)
     if newest is not None and newest > newest_closed:
         raise InputError(
             f"the clock says that {newest_closed} is the last day that has closed, and there is a "

@@ -162,11 +162,6 @@ def find_newest_candles() -> dict[str, dt.date]:
     return found
 
 
-def find_newest_candle(symbol: str) -> dt.date | None:
-    """Newest day of one symbol's snapshots."""
-    return find_newest_candles().get(symbol)
-
-
 def archive_name(record: SnapshotRecord) -> str:
     """Where a snapshot is in the archive, so that those of a symbol are listed by day."""
     folder = f"{record.as_of}-{record.sha256}"

@@ -16,7 +16,7 @@ from tasks.service.doctor import examine
 from tasks.storage.files import write_frame
 from tasks.storage.snapshots import (
     find_base,
-    find_newest_candle,
+    find_newest_candles,
     find_unreadable,
     is_intact,
     list_snapshots,
@@ -49,7 +49,7 @@ def test_a_damaged_manifest_stops_nobody_and_doctor_tells_it(
     gone = write_manifest(own_home, "c" * 64, b"") / "manifest.json"
     gone.unlink()
     gone.symlink_to("nowhere")
-    assert find_newest_candle("BTC/USD") == dt.date(2024, 1, 5)
+    assert find_newest_candles()["BTC/USD"] == dt.date(2024, 1, 5)
     assert [record.as_of for record, _ in list_snapshots()] == [dt.date(2024, 1, 5)]
     assert find_unreadable() == [damaged]
     [told] = [found for found in examine() if str(damaged) in found.what]
@@ -61,13 +61,13 @@ def test_manifests_are_read_once_and_again_when_they_have_changed(
     own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_manifest(own_home, "a" * 64, json.dumps(MANIFEST).encode())
-    assert find_newest_candle("BTC/USD") == dt.date(2024, 1, 5)
+    assert find_newest_candles()["BTC/USD"] == dt.date(2024, 1, 5)
     with monkeypatch.context() as patch:
         patch.delattr(json, "loads")
-        assert find_newest_candle("BTC/USD") == dt.date(2024, 1, 5)
+        assert find_newest_candles()["BTC/USD"] == dt.date(2024, 1, 5)
     newer = MANIFEST | {"as_of": "2024-01-06"}
     (folder / "manifest.json").write_bytes(json.dumps(newer).encode())
-    assert find_newest_candle("BTC/USD") == dt.date(2024, 1, 6)
+    assert find_newest_candles()["BTC/USD"] == dt.date(2024, 1, 6)
 
 
 def store(home: Path, candles: pd.DataFrame) -> SnapshotRecord:
